@@ -1,0 +1,97 @@
+"""Everything that can go wrong, as one tree: each error says what happened and what to do next.
+
+ComfyError
+├── InvalidArgument          an argument of the call has the wrong value
+│   ├── WorkflowUnreadable   the workflow is no file, no JSON, or not in a format that can be read
+│   ├── UnknownName          a name that nothing here answers to; the valid ones are listed
+│   └── NotPermitted         a file or a server outside of what the settings allow
+├── ServerError              the ComfyUI server
+│   ├── ComfyUnreachable     nobody answers at the address: offline mode
+│   ├── ComfySilent          connected, but no answer within the time limit, or the connection broke
+│   ├── ComfyFailed          500: ComfyUI failed inside
+│   ├── PromptRejected       400: the prompt was refused, with the node errors
+│   ├── AccessDenied         401 and 403: credentials or origin
+│   └── UnexpectedReply      an answer that is not ComfyUI's
+├── FileProblem              a local file could not be read or written
+└── SandboxError             the embedded ComfyUI could not be installed, started or stopped
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ComfyError(Exception):
+    """An error that the caller can act on.
+
+    `message` says what happened, `next_step` what to do about it; both are whole sentences.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
+
+class InvalidArgument(ComfyError):
+    code = "invalid_argument"
+
+
+class WorkflowUnreadable(InvalidArgument):
+    code = "workflow_unreadable"
+
+
+class UnknownName(InvalidArgument):
+    code = "unknown_name"
+
+
+class NotPermitted(InvalidArgument):
+    code = "not_permitted"
+
+
+class ServerError(ComfyError):
+    code = "server_error"
+
+
+class ComfyUnreachable(ServerError):
+    code = "comfyui_unreachable"
+
+
+class ComfySilent(ServerError):
+    code = "comfyui_silent"
+
+
+class ComfyFailed(ServerError):
+    code = "comfyui_failed"
+
+
+class PromptRejected(ServerError):
+    """ComfyUI refused the prompt. `error` and `node_errors` are the parts of its 400 reply, unshortened."""
+
+    code = "prompt_rejected"
+
+    def __init__(self, message: str, next_step: str, error: dict[str, Any], node_errors: dict[str, Any]) -> None:
+        super().__init__(message, next_step)
+        self.error = error
+        self.node_errors = node_errors
+
+
+class AccessDenied(ServerError):
+    code = "access_denied"
+
+
+class UnexpectedReply(ServerError):
+    code = "unexpected_reply"
+
+
+class FileProblem(ComfyError):
+    code = "file_problem"
+
+
+class SandboxError(ComfyError):
+    code = "sandbox_error"
