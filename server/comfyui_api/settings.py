@@ -37,7 +37,9 @@ class Settings:
         "COMFYUI_API_ALLOWED_HOSTS", "hosts (host or host:port) a URL may name besides this machine", ()
     )
     read_folders: tuple[str, ...] = _setting(
-        "COMFYUI_API_READ_FOLDERS", "if set, files are read only from these folders and the working folder", ()
+        "COMFYUI_API_READ_FOLDERS",
+        "if set, files are read only from these folders and the working folder",
+        (),
     )
     write_folders: tuple[str, ...] = _setting(
         "COMFYUI_API_WRITE_FOLDERS", "folders outside the working folder that get_output may write to", ()
@@ -104,7 +106,8 @@ def parse_servers(text: str, *, trusted: bool, source: str = "servers.toml") -> 
     for name, table in tables.items():
         if not isinstance(table, dict) or not isinstance(table.get("url"), str):
             raise InvalidArgument(
-                f"{source}: the server '{name}' has no url.", f'Write: [{name}] and below it url = "http://host:8188".'
+                f"{source}: the server '{name}' has no url.",
+                f'Write: [{name}] and below it url = "http://host:8188".',
             )
         servers[name] = ServerEntry(name=name, url=table["url"], trusted=trusted)
     return servers

@@ -1,0 +1,41 @@
+# make demo | test | check | bench; the README has the same for uv, for those without make.
+PYTHON ?= python3
+BIN := .venv/bin
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+endif
+RUN := $(BIN)/python
+
+.PHONY: demo test check format bench schemas clean
+
+demo: .venv/ready
+	$(RUN) scripts/demo.py
+
+test: .venv/ready
+	$(RUN) -m pytest
+
+check: .venv/ready
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest
+
+format: .venv/ready
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+bench: .venv/ready
+	$(RUN) scripts/bench.py
+
+schemas: .venv/ready
+	$(RUN) scripts/schemas.py
+
+# The environment is made once, and again when what it needs has changed.
+.venv/ready: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=python3.12')"
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(RUN) -c "import pathlib; pathlib.Path('.venv/ready').touch()"
+
+clean:
+	$(PYTHON) -c "import shutil; [shutil.rmtree(p, ignore_errors=True) for p in ('.venv', 'demo-output', '.mypy_cache', '.ruff_cache', '.pytest_cache', '.hypothesis')]"

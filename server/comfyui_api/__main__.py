@@ -1,0 +1,41 @@
+"""The command `comfyui-api`: the MCP server, or the console."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+
+def main() -> None:
+    """Serve MCP for `serve`, and where nobody sits at a terminal; otherwise the console."""
+    arguments = sys.argv[1:]
+    if arguments == ["serve"] or (not arguments and not sys.stdin.isatty()):
+        _serve()
+        return
+    from comfyui_api.cli import run  # noqa: PLC0415  # the console's libraries are not for the server
+
+    run()
+
+
+def _serve() -> None:
+    # Collecting garbage while modules load costs a sixth of the start; what was loaded then stays for good.
+    gc.disable()
+    import os  # noqa: PLC0415
+
+    import anyio  # noqa: PLC0415
+
+    from comfyui_api.app import serve_stdio  # noqa: PLC0415
+    from comfyui_api.errors import ComfyError  # noqa: PLC0415
+
+    gc.enable()
+    gc.freeze()
+    try:
+        anyio.run(serve_stdio, dict(os.environ))
+    except ComfyError as exc:
+        sys.exit(f"comfyui-api: {exc}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The MCP server: the one place that knows MCP, and where a ComfyError becomes a tool error."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp_types import (
+    CallToolRequestParams,
+    CallToolResult,
+    ContentBlock,
+    ImageContent,
+    ListToolsResult,
+    PaginatedRequestParams,
+    ResourceLink,
+    TextContent,
+    ToolAnnotations,
+)
+from mcp_types import Tool as McpTool
+
+from comfyui_api import __version__
+from comfyui_api.errors import ComfyError, UnknownName
+from comfyui_api.repair import closest
+from comfyui_api.results import ToolResult, as_json
+from comfyui_api.tools import INSTRUCTIONS, TOOLS
+from comfyui_api.tools.signature import Tool
+from comfyui_api.workspace import Workspace, open_workspace, read_settings
+
+TEXT_LIMIT = 10_000
+LINKS_SHOWN = 20
+
+log = logging.getLogger(__name__)
+Context = ServerRequestContext[Workspace, Any]
+
+
+def build_server(environment: Mapping[str, str]) -> Server[Workspace]:
+    """The MCP server with all tools; its workspace opens and closes with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: Server[Workspace]) -> AsyncIterator[Workspace]:
+        async with open_workspace(environment) as workspace:
+            yield workspace
+
+    return Server(
+        "comfyui-api",
+        version=__version__,
+        title="ComfyUI",
+        instructions=INSTRUCTIONS,
+        lifespan=lifespan,
+        on_list_tools=_list_tools,
+        on_call_tool=_call_tool,
+    )
+
+
+async def serve_stdio(environment: Mapping[str, str]) -> None:
+    """Serve MCP over standard input and output until the client closes them."""
+    from mcp.server.stdio import stdio_server  # noqa: PLC0415  # other transports do without
+
+    logging.basicConfig(level=read_settings(environment).log_level.upper(), stream=sys.stderr)
+    server = build_server(environment)
+    async with stdio_server() as (incoming, outgoing):
+        await server.run(incoming, outgoing, server.create_initialization_options())
+
+
+async def _list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
+    return ListToolsResult(tools=[_published(tool) for tool in TOOLS.values()])
+
+
+def _published(tool: Tool) -> McpTool:
+    return McpTool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.input_schema,
+        output_schema=tool.output_schema,
+        annotations=ToolAnnotations(
+            read_only_hint=tool.reads_only,
+            destructive_hint=tool.destroys,
+            idempotent_hint=tool.repeats,
+            open_world_hint=True,
+        ),
+    )
+
+
+async def _call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
+    try:
+        return _answer(await call(context, params.name, params.arguments or {}))
+    except ComfyError as exc:
+        return _failure(exc.code, str(exc))
+    except Exception as exc:  # the door: a fault of ours must reach the agent with its reason too
+        log.exception("%s failed by a fault of comfyui-api", params.name)
+        reason = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+        return _failure(
+            "internal_error", f"comfyui-api itself failed: {reason[:500]}. Its log on stderr has the details."
+        )
+
+
+async def call(context: Context, name: str, arguments: dict[str, Any]) -> ToolResult:
+    """Run a tool by name. Raises UnknownName and InvalidArgument for what does not fit its signature."""
+    tool = TOOLS.get(name)
+    if tool is None:
+        near = closest(name, TOOLS, 1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise UnknownName(f"There is no tool '{name}'.{hint}", f"The tools are: {', '.join(TOOLS)}.")
+    values = tool.parse(arguments)
+    if tool.takes_report:
+        values["report"] = context.session.report_progress
+    return await tool.run(context.lifespan_context, **values)
+
+
+def _answer(result: ToolResult) -> CallToolResult:
+    structured = fitted(as_json(result), TEXT_LIMIT)
+    content: list[ContentBlock] = [TextContent(text=_compact(structured))]
+    content.extend(
+        ImageContent(data=base64.b64encode(picture.content).decode(), mime_type=picture.media_type)
+        for picture in result.pictures
+    )
+    content.extend(
+        ResourceLink(
+            uri=Path(link.path).as_uri(), name=Path(link.path).name, mime_type=link.media_type, size=link.bytes
+        )
+        for link in result.links[:LINKS_SHOWN]
+    )
+    return CallToolResult(content=content, structured_content=structured)
+
+
+def _failure(code: str, text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=f"{code}: {text}"[:TEXT_LIMIT])], is_error=True)
+
+
+def fitted(result: dict[str, Any], limit: int) -> dict[str, Any]:
+    """The result with its longest lists cut until its text fits; `cut` tells of each how many there were."""
+    whole = {name: len(value) for name, value in result.items() if isinstance(value, list)}
+    while len(_compact(result)) > limit:
+        lengths = {name: len(_compact(value)) for name, value in result.items() if isinstance(value, list) and value}
+        if not lengths:
+            break
+        longest = max(lengths, key=lambda name: lengths[name])
+        kept = result[longest][: len(result[longest]) * 3 // 4]
+        cut = {**result.get("cut", {}), longest: f"the first {len(kept)} of {whole[longest]}"}
+        result = {**result, longest: kept, "cut": cut}
+    return result
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

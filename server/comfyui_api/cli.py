@@ -1,0 +1,238 @@
+"""The console: the same operations as the tools, printed as JSON, and the sandbox.
+
+Exit codes: 0 done, 1 findings or a run that failed, 2 an error, 130 interrupted from the keyboard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import anyio
+import typer
+
+from comfyui_api import __version__, control, sandbox, status, submit, upload, verdict
+from comfyui_api.collect import get_output
+from comfyui_api.errors import ComfyError, InvalidArgument
+from comfyui_api.follow import poll_result
+from comfyui_api.results import ToolResult, as_json
+from comfyui_api.workspace import Workspace, open_workspace, read_settings
+
+Result = TypeVar("Result", bound=ToolResult)
+
+app = typer.Typer(
+    name="comfyui-api",
+    help="Operate ComfyUI. Without a command and without a terminal it is the MCP server.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+sandbox_app = typer.Typer(
+    help=f"A real ComfyUI on the CPU, to try things on. {sandbox.LICENCE_NOTE}", no_args_is_help=True
+)
+app.add_typer(sandbox_app, name="sandbox")
+
+Server = Annotated[str | None, typer.Option(help="Another server: configured name or URL.")]
+Name = Annotated[str, typer.Option(help="Which sandbox.")]
+
+
+def run() -> None:
+    """Run the console. A ComfyError is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except ComfyError as exc:
+        sys.stderr.write(f"comfyui-api: {exc}\n")
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        print(f"comfyui-api {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve() -> None:
+    """Serve MCP over standard input and output."""
+    from comfyui_api.app import serve_stdio  # noqa: PLC0415  # the console does without MCP otherwise
+
+    anyio.run(serve_stdio, dict(os.environ))
+
+
+@app.command("status")
+def _status(
+    refresh: Annotated[bool, typer.Option(help="Write the inventory anew.")] = False, server: Server = None
+) -> None:
+    """Is the server there: version, devices, queue, inventory."""
+    result = _do(lambda workspace: status.check_status(workspace, server, refresh=refresh))
+    _show(result)
+    raise typer.Exit(0 if result.online else 1)
+
+
+@app.command()
+def validate(workflow: str, server: Server = None) -> None:
+    """What ComfyUI would refuse in a workflow, with the fixes."""
+    result = _do(lambda workspace: verdict.validate_workflow(workspace, workflow, server))
+    _show(result)
+    raise typer.Exit(0 if result.valid else 1)
+
+
+@app.command()
+def queue(
+    workflow: str,
+    inputs: Annotated[
+        list[str], typer.Option("--input", help="Override a value: 6.text=a cat (value as JSON or text).")
+    ] = [],
+    project: Annotated[str | None, typer.Option(help="Project whose server to use and to save under.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the workflow if it is saved.")] = None,
+    front: Annotated[bool, typer.Option(help="Before all waiting runs.")] = False,
+    allow_partial: Annotated[bool, typer.Option(help="Run the sound outputs, leave faulty ones out.")] = False,
+    force: Annotated[bool, typer.Option(help="Let the server decide in spite of findings.")] = False,
+    server: Server = None,
+) -> None:
+    """Validate a workflow and queue it; without a server, save it for loading by hand."""
+    order = submit.Order(workflow, _overrides(inputs), project, name, front, allow_partial, force)
+    result = _do(lambda workspace: submit.queue_workflow(workspace, order, server))
+    _show(result)
+    raise typer.Exit(1 if result.status == "refused" else 0)
+
+
+@app.command()
+def poll(
+    prompt_id: str,
+    wait: Annotated[float, typer.Option(min=0, help="Longest wait in seconds.")] = 50,
+    server: Server = None,
+) -> None:
+    """Wait for a run and tell its state."""
+
+    async def report(percent: float, _: float | None, sentence: str) -> None:
+        sys.stderr.write(f"{percent:5.1f} %  {sentence}\n")
+
+    result = _do(lambda workspace: poll_result(workspace, prompt_id, server, wait_seconds=wait, report=report))
+    _show(result)
+    raise typer.Exit(1 if result.state in ("failed", "gone", "unreachable") else 0)
+
+
+@app.command()
+def get(
+    prompt_id: str,
+    directory: Annotated[str | None, typer.Option(help="Folder to save to, default output/.")] = None,
+    server: Server = None,
+) -> None:
+    """Save the files of a finished run."""
+    _show(_do(lambda workspace: get_output(workspace, prompt_id, server, directory=directory, previews=False)))
+
+
+@app.command("upload")
+def _upload(
+    path: str,
+    subfolder: Annotated[str | None, typer.Option(help="Folder below ComfyUI's input folder.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file of the same name.")] = False,
+    server: Server = None,
+) -> None:
+    """Bring a file to ComfyUI's input folder."""
+    _show(_do(lambda space: upload.upload_image(space, path, server, subfolder=subfolder, overwrite=overwrite)))
+
+
+@app.command()
+def interrupt(
+    prompt_id: Annotated[str | None, typer.Argument(help="The run to stop.")] = None,
+    everything: Annotated[bool, typer.Option(help="Stop all runs on the server.")] = False,
+    server: Server = None,
+) -> None:
+    """Stop a run."""
+    _show(_do(lambda workspace: control.interrupt(workspace, prompt_id, server, everything=everything)))
+
+
+@app.command()
+def free(
+    unload_models: Annotated[bool, typer.Option(help="Unload models from VRAM.")] = True,
+    free_memory: Annotated[bool, typer.Option(help="Also drop cached node results.")] = False,
+    server: Server = None,
+) -> None:
+    """Let ComfyUI give memory back."""
+    _show(_do(lambda space: control.free_vram(space, server, unload_models=unload_models, free_memory=free_memory)))
+
+
+@sandbox_app.command("start")
+def sandbox_start(
+    name: Name = "default",
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one is taken otherwise.")] = None,
+    frontend_root: Annotated[Path | None, typer.Option(help="Folder of another web frontend to serve.")] = None,
+    custom_nodes: Annotated[list[Path], typer.Option(help="Folder of a node pack to add; may be repeated.")] = [],
+    models: Annotated[list[str], typer.Option(help="FOLDER/NAME of a placeholder model; may be repeated.")] = [],
+    tiny_upscaler: Annotated[bool, typer.Option(help="Add a small upscaling model that really works.")] = False,
+    torch_index: Annotated[str, typer.Option(help="Package index with a CPU build of PyTorch.")] = "",
+    yes: Annotated[bool, typer.Option(help="Do not ask before a large download.")] = False,
+) -> None:
+    """Install ComfyUI for trying things on (once, about a minute) and start it."""
+    settings = read_settings(os.environ)
+    state = sandbox.start(
+        sandbox.default_home(settings),
+        name=name,
+        port=port,
+        frontend_root=frontend_root,
+        custom_nodes=custom_nodes,
+        models=models,
+        tiny_upscaler=tiny_upscaler,
+        torch_index=torch_index or settings.sandbox_torch_index,
+        say=lambda text: typer.echo(text, err=True),
+        confirm=lambda question: yes or (sys.stdin.isatty() and typer.confirm(question, err=True)),
+    )
+    _show_sandboxes([state])
+
+
+@sandbox_app.command("status")
+def sandbox_status(name: Annotated[str | None, typer.Option(help="Only this sandbox.")] = None) -> None:
+    """Which sandboxes there are, and which of them run."""
+    home = sandbox.default_home(read_settings(os.environ))
+    _show_sandboxes([sandbox.status(home, name=name)] if name else sandbox.list_sandboxes(home))
+
+
+@sandbox_app.command("stop")
+def sandbox_stop(name: Name = "default") -> None:
+    """Stop a sandbox."""
+    _show_sandboxes([sandbox.stop(sandbox.default_home(read_settings(os.environ)), name=name)])
+
+
+@sandbox_app.command("remove")
+def sandbox_remove(
+    name: Annotated[str | None, typer.Option(help="Only this sandbox; without it, the installation too.")] = None,
+) -> None:
+    """Stop and delete a sandbox, or all of them with the installation."""
+    sandbox.remove(sandbox.default_home(read_settings(os.environ)), name=name)
+
+
+def _do(operation: Callable[[Workspace], Coroutine[Any, Any, Result]]) -> Result:
+    async def in_workspace() -> Result:
+        async with open_workspace(os.environ) as workspace:
+            return await operation(workspace)
+
+    return anyio.run(in_workspace)
+
+
+def _overrides(entries: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in entries:
+        address, sign, text = entry.partition("=")
+        if not sign:
+            raise InvalidArgument(f"--input {entry} has no value.", "Write --input '6.text=a cat'.")
+        try:
+            found[address] = json.loads(text)
+        except ValueError:
+            found[address] = text
+    return found
+
+
+def _show(result: ToolResult) -> None:
+    typer.echo(json.dumps(as_json(result), ensure_ascii=False, indent=2))
+
+
+def _show_sandboxes(states: list[sandbox.SandboxState]) -> None:
+    entries = [{key: str(value) for key, value in vars(state).items() if value is not None} for state in states]
+    typer.echo(json.dumps(entries, ensure_ascii=False, indent=2))

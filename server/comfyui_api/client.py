@@ -1,0 +1,334 @@
+"""One ComfyUI server over HTTP: one method a route, replies parsed, errors translated once.
+
+Routes and reply shapes: ComfyUI's server.py; foundation/api-quick-ref.md describes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx2
+
+from comfyui_api import replies
+from comfyui_api.errors import (
+    AccessDenied,
+    ComfyError,
+    ComfyFailed,
+    ComfySilent,
+    ComfyUnreachable,
+    FileProblem,
+    PromptRejected,
+    UnexpectedReply,
+)
+from comfyui_api.graph import Prompt
+from comfyui_api.runs import FolderType, HistoryEntry, QueuedPrompt, QueueState, SystemStats, UploadedFile
+
+T = TypeVar("T")
+
+REPLY_LIMIT = 64 * 2**20
+OBJECT_INFO_LIMIT = 512 * 2**20
+
+_LOST = (
+    httpx2.ReadTimeout,
+    httpx2.WriteTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ReadError,
+    httpx2.WriteError,
+    httpx2.CloseError,
+    httpx2.RemoteProtocolError,
+)
+
+
+class ComfyClient:
+    """A connection to the ComfyUI at `url`; a user and password in it become basic authentication.
+
+    `timeout` is in seconds without a byte, `client_id` names this process.
+
+    Every method raises ComfyUnreachable where nobody listens, ComfySilent where no answer came, and the other
+    ServerErrors by status. Reads that got no answer are asked once more; writes never are.
+    """
+
+    def __init__(self, url: str, *, client_id: str, timeout: float) -> None:
+        parts = urlsplit(url.rstrip("/"))
+        self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self.client_id = client_id
+        self._timeout = timeout
+        host = parts.hostname or ""
+        self.http = httpx2.AsyncClient(
+            base_url=self.url,
+            timeout=timeout,
+            auth=(unquote(parts.username), unquote(parts.password or "")) if parts.username else None,
+            # A proxy of the environment is for the outside world, never for a server on this machine.
+            trust_env=not is_loopback(host),
+        )
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+    async def system_stats(self) -> SystemStats:
+        return self._parse(replies.system_stats, await self._read("/system_stats"))
+
+    async def features(self) -> dict[str, Any]:
+        """Feature flags, e.g. max_upload_size in bytes; empty for a server too old to have them."""
+        try:
+            reply = await self._read("/features")
+        except UnexpectedReply:
+            return {}
+        return reply if isinstance(reply, dict) else {}
+
+    async def object_info(self) -> dict[str, Any]:
+        """All node classes as they come, {class_type: description}: the inventory parses them one by one."""
+        return self._parse(replies.json_object, await self._read("/object_info", limit=OBJECT_INFO_LIMIT))
+
+    async def object_info_of(self, class_type: str) -> dict[str, Any] | None:
+        """One node class as it comes, or None where the server does not have it."""
+        reply = self._parse(replies.json_object, await self._read(f"/object_info/{quote(class_type, safe='')}"))
+        entry = reply.get(class_type)
+        return entry if isinstance(entry, dict) else None
+
+    async def models(self) -> dict[str, list[str]]:
+        """The model files of every folder. A folder that cannot be listed is left out."""
+        folders = self._parse(replies.names, await self._read("/models"))
+        found = {}
+        for folder in folders:
+            try:
+                found[folder] = self._parse(replies.names, await self._read(f"/models/{folder}"))
+            except UnexpectedReply:
+                continue
+        return found
+
+    async def queue(self) -> QueueState:
+        return self._parse(replies.queue_state, await self._read("/queue"))
+
+    async def history(self, prompt_id: str) -> HistoryEntry | None:
+        """The entry of a run that has ended; None while it has not, and for a run that is not known."""
+        reply = self._parse(replies.json_object, await self._read(f"/history/{prompt_id}"))
+        entry = reply.get(prompt_id)
+        return None if entry is None else self._parse(lambda raw: replies.history_entry(prompt_id, raw), entry)
+
+    async def queue_prompt(
+        self, prompt: Prompt, *, prompt_id: str, front: bool, workflow: Mapping[str, Any] | None
+    ) -> QueuedPrompt:
+        """Submit a prompt under an id of our own. `workflow` is the UI graph for the picture's metadata.
+
+        Raises PromptRejected with the server's node errors.
+        """
+        body: dict[str, Any] = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self.client_id}
+        if front:
+            body["front"] = True
+        if workflow is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
+        reply = await self._call("POST", "/prompt", json=body)
+        return self._parse(lambda raw: replies.queued_prompt(prompt_id, raw), reply)
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Stop this run if it is running. The server answers alike whether it was or not."""
+        await self._call("POST", "/interrupt", json={"prompt_id": prompt_id})
+
+    async def delete_pending(self, prompt_ids: list[str]) -> None:
+        """Take runs out of the queue. The server answers alike whether they were in it or not."""
+        await self._call("POST", "/queue", json={"delete": prompt_ids})
+
+    async def free(self, *, unload_models: bool, free_memory: bool) -> None:
+        await self._call("POST", "/free", json={"unload_models": unload_models, "free_memory": free_memory})
+
+    async def upload(
+        self, name: str, content: bytes, media_type: str, *, subfolder: str | None, overwrite: bool
+    ) -> UploadedFile:
+        """Put a file into the server's input folder. The name in the answer may differ from the one sent."""
+        form = {"type": "input"}
+        if subfolder:
+            form["subfolder"] = subfolder
+        if overwrite:
+            form["overwrite"] = "true"
+        files = {"image": (name, content, media_type)}
+        reply = await self._call("POST", "/upload/image", data=form, files=files)
+        return self._parse(replies.uploaded_file, reply)
+
+    async def has_file(self, filename: str, subfolder: str, folder: FolderType) -> bool:
+        """Whether the server has this file, without fetching it."""
+        params = {"filename": filename, "subfolder": subfolder, "type": folder}
+        with self._translated("/view"):
+            async with self.http.stream("GET", "/view", params=params) as response:
+                return response.status_code == 200
+
+    @asynccontextmanager
+    async def view(self, filename: str, subfolder: str, folder: FolderType) -> AsyncIterator[httpx2.Response]:
+        """A file of the server as a stream. Raises FileProblem where the server no longer has it."""
+        params = {"filename": filename, "subfolder": subfolder, "type": folder}
+        with self._translated("/view"):
+            async with self.http.stream("GET", "/view", params=params) as response:
+                if response.status_code in (400, 403, 404):
+                    place = f"{subfolder}/{filename}" if subfolder else filename
+                    raise FileProblem(
+                        f"The server has no file '{place}' in its {folder} folder any more.",
+                        "Temporary files go when ComfyUI restarts: queue the workflow again to get it.",
+                    )
+                await self._check(response, "/view")
+                yield response
+
+    async def _read(self, path: str, *, limit: int = REPLY_LIMIT) -> Any:
+        try:
+            return await self._call("GET", path, limit=limit)
+        except ComfySilent:
+            return await self._call("GET", path, limit=limit)
+
+    async def _call(self, method: str, path: str, *, limit: int = REPLY_LIMIT, **body: Any) -> Any:
+        with self._translated(path):
+            async with self.http.stream(method, path, **body) as response:
+                await self._check(response, path)
+                content = await _bounded(response, limit, path)
+        if not content:
+            return None
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as exc:
+            raise self._not_comfyui(path, content) from exc
+
+    def _translated(self, path: str) -> _Translation:
+        return _Translation(self.url, path, self._timeout)
+
+    def _parse(self, parse: Callable[[Any], T], raw: Any) -> T:
+        try:
+            return parse(raw)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+            raise UnexpectedReply(
+                f"The server at {self.url} answered in a form that is not ComfyUI's ({type(exc).__name__}: {exc}).",
+                "Check that the address is a ComfyUI server, and its version with check_status.",
+            ) from exc
+
+    async def _check(self, response: httpx2.Response, path: str) -> None:
+        """Raise what a status other than 200 stands for."""
+        status = response.status_code
+        if status == 200:
+            return
+        text = (await _bounded(response, 2**20, path)).decode("utf-8", "replace").strip()
+        if status == 400:
+            raise self._rejection(text, path)
+        if status in (401, 403):
+            raise AccessDenied(
+                f"The server at {self.url} refused access ({status}). It says: {_excerpt(text)}",
+                "Check the credentials for this server, or whether a proxy before it wants a login.",
+            )
+        if status == 413:
+            raise FileProblem(
+                f"The server takes no file of this size. It says: {_excerpt(text)}",
+                "Send a smaller file, or start ComfyUI with a higher --max-upload-size.",
+            )
+        if status in (502, 503, 504):
+            raise ComfySilent(
+                f"A proxy at {self.url} answered {status} instead of ComfyUI. It says: {_excerpt(text)}",
+                "Check that ComfyUI itself is running behind it.",
+            )
+        if status >= 500:
+            raise ComfyFailed(
+                f"ComfyUI failed inside while answering {path} ({status}). It says: {_excerpt(text)}",
+                "Look into ComfyUI's console or log for the cause; restart ComfyUI if it keeps failing.",
+            )
+        if 300 <= status < 400:
+            target = response.headers.get("location", "nowhere")
+            raise UnexpectedReply(
+                f"The server at {self.url} sends {path} on to {target} ({status}).",
+                "Use the address it points to, or log in if that is a login page.",
+            )
+        raise UnexpectedReply(
+            f"The server at {self.url} answered {path} with {status}. It says: {_excerpt(text)}",
+            "Check that this address is a ComfyUI server; routes may be missing in old versions.",
+        )
+
+    def _rejection(self, text: str, path: str) -> ComfyError:
+        try:
+            reply = json.loads(text)
+        except (ValueError, RecursionError):
+            reply = None
+        if not isinstance(reply, dict) or not isinstance(reply.get("error"), dict):
+            return UnexpectedReply(
+                f"The server refused {path} (400). It says: {_excerpt(text) or 'nothing'}",
+                "Check the values that were sent.",
+            )
+        node_errors = reply.get("node_errors")
+        return PromptRejected(
+            "ComfyUI refused the prompt.",
+            "Mend the nodes that it names.",
+            error=reply["error"],
+            node_errors=node_errors if isinstance(node_errors, dict) else {},
+        )
+
+    def _not_comfyui(self, path: str, content: bytes) -> UnexpectedReply:
+        text = content[:2000].decode("utf-8", "replace")
+        kind = "a web page" if "<html" in text.lower() else "no JSON"
+        return UnexpectedReply(
+            f"The server at {self.url} answered {path} with {kind}: {_excerpt(text)}",
+            "This is not ComfyUI's API: another program has this address, or a login page stands before it.",
+        )
+
+
+class _Translation:
+    """Turns the HTTP library's errors into ours, in the one place where they can arise."""
+
+    def __init__(self, url: str, path: str, timeout: float) -> None:
+        self._url, self._path, self._timeout = url, path, timeout
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        if isinstance(exc, httpx2.ReadTimeout | httpx2.WriteTimeout | httpx2.PoolTimeout):
+            raise ComfySilent(
+                f"ComfyUI at {self._url} gave no answer to {self._path} within {self._timeout:g} s.",
+                "It may be loading a large model or be stuck: wait a little and try again.",
+            ) from exc
+        if isinstance(exc, _LOST):
+            raise ComfySilent(
+                f"The connection to ComfyUI at {self._url} broke during {self._path}: {_reason(exc)}.",
+                "It may have stopped or restarted: check_status tells.",
+            ) from exc
+        if isinstance(exc, httpx2.HTTPError | httpx2.InvalidURL):
+            raise ComfyUnreachable(
+                f"No ComfyUI answers at {self._url}: {_reason(exc)}.",
+                "Start ComfyUI there, or give the right address in COMFYUI_URL or as `server`.",
+            ) from exc
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name means this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > limit:
+            raise UnexpectedReply(
+                f"The answer to {path} is larger than {limit // 2**20} MB and was not read further.",
+                "Check that this address is a ComfyUI server.",
+            )
+    return bytes(content)
+
+
+def _reason(exc: BaseException) -> str:
+    """The deepest reason that a chain of exceptions gives, e.g. "Connection refused"."""
+    deepest = exc
+    while (below := deepest.__cause__ or deepest.__context__) is not None:
+        deepest = below
+    if isinstance(deepest, OSError) and deepest.errno and deepest.errno > 0:
+        # asyncio words these errors itself ("Connect call failed"); people search for the system's words.
+        return os.strerror(deepest.errno)
+    if isinstance(deepest, OSError) and deepest.strerror:
+        return deepest.strerror
+    return str(exc) or str(deepest) or type(exc).__name__
+
+
+def _excerpt(text: str, length: int = 600) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[:length] + "…"

@@ -1,0 +1,124 @@
+"""Stop runs and free memory, and say truthfully what came of it."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+
+from comfyui_api.errors import InvalidArgument
+from comfyui_api.follow import look
+from comfyui_api.results import FreedMemory, Interruption, StoppedRun
+from comfyui_api.runs import FINAL_STATES, Device
+from comfyui_api.workspace import Connection, Workspace
+
+STOP_SECONDS = 15.0
+FREE_SECONDS = 1.0
+NOTICEABLE = 16 * 2**20  # bytes; less is what other programs on the device do meanwhile
+
+
+async def interrupt(
+    workspace: Workspace, prompt_id: str | None, server: str | None, *, everything: bool
+) -> Interruption:
+    """Stop one run wherever it stands, or everything on the server.
+
+    Raises InvalidArgument where neither an id nor everything is asked for: a run of somebody else is never stopped by
+    accident.
+    """
+    if prompt_id and everything:
+        raise InvalidArgument("Both prompt_id and everything were given.", "Give one of them.")
+    if not prompt_id and not everything:
+        raise InvalidArgument(
+            "Nothing was named to be stopped.", "Give the prompt_id of a run, or everything=true for all runs."
+        )
+    connection = workspace.connect(server, prompt_id=prompt_id)
+    return await _stop_one(connection, prompt_id) if prompt_id else await _stop_all(connection)
+
+
+async def _stop_one(connection: Connection, prompt_id: str) -> Interruption:
+    before = await look(connection, prompt_id)
+    if before.state in FINAL_STATES:
+        return Interruption(stopped=[], state=before.state, message=_NOTHING_TO_STOP[before.state])
+    if before.state == "queued":
+        await connection.client.delete_pending([prompt_id])
+        after = await look(connection, prompt_id)
+        if after.state == "gone":
+            stopped = [StoppedRun(prompt_id, "pending")]
+            return Interruption(stopped=stopped, state="interrupted", message="It was taken out of the queue.")
+        if after.state in FINAL_STATES:
+            return Interruption(stopped=[], state=after.state, message=_NOTHING_TO_STOP[after.state])
+    return await _stop_running(connection, prompt_id)
+
+
+async def _stop_running(connection: Connection, prompt_id: str) -> Interruption:
+    """Interrupt and watch until it has ended: ComfyUI stops between two steps, not within one."""
+    deadline = time.monotonic() + STOP_SECONDS
+    with connection.events.watch(prompt_id) as watch:
+        await connection.client.interrupt(prompt_id)
+        after = await look(connection, prompt_id)
+        while after.state == "running" and (left := deadline - time.monotonic()) > 0:
+            await watch.changed(min(1.0, left))
+            after = await look(connection, prompt_id)
+    if after.state == "interrupted":
+        stopped = [StoppedRun(prompt_id, "running")]
+        return Interruption(stopped=stopped, state="interrupted", message="It was running and is stopped.")
+    if after.state == "running":
+        message = "ComfyUI was told to stop it and will do so at its next step; poll_result tells when."
+        return Interruption(stopped=[], state="running", message=message)
+    return Interruption(stopped=[], state=after.state, message=_NOTHING_TO_STOP.get(after.state, "It is not running."))
+
+
+async def _stop_all(connection: Connection) -> Interruption:
+    queue = await connection.client.queue()
+    stopped = []
+    if queue.pending:
+        await connection.client.delete_pending([item.prompt_id for item in queue.pending])
+    # Pending ones first: none of them may move up when the running one ends.
+    for item in queue.pending:
+        if (await look(connection, item.prompt_id)).state == "gone":
+            stopped.append(StoppedRun(item.prompt_id, "pending"))
+    left = await connection.client.queue()
+    for item in left.running:
+        stopped.extend((await _stop_running(connection, item.prompt_id)).stopped)
+    if not stopped:
+        return Interruption(stopped=[], state="gone", message="Nothing was running or waiting.")
+    remaining = await connection.client.queue()
+    rest = len(remaining.running) + len(remaining.pending)
+    more = f" {rest} are still there." if rest else ""
+    return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.{more}")
+
+
+async def free_vram(workspace: Workspace, server: str | None, *, unload_models: bool, free_memory: bool) -> FreedMemory:
+    """Let ComfyUI give memory back. It does so at once when idle, and after the current run when busy."""
+    if not unload_models and not free_memory:
+        raise InvalidArgument("Nothing was asked to be freed.", "Set unload_models or free_memory to true.")
+    client = workspace.connect(server).client
+    before = (await client.system_stats()).devices
+    busy = bool((await client.queue()).running)
+    await client.free(unload_models=unload_models, free_memory=free_memory)
+    after = (await client.system_stats()).devices
+    if busy:
+        message = "A run is using the models: they are unloaded when it ends."
+        return FreedMemory(before=list(before), after=list(after), applied="after_current_run", message=message)
+    # The server frees in another thread and does not say when: look until the figures move, for one second.
+    deadline = time.monotonic() + FREE_SECONDS
+    while _free(after) < _free(before) + NOTICEABLE and time.monotonic() < deadline:
+        await anyio.sleep(0.1)
+        after = (await client.system_stats()).devices
+    gained = _free(after) - _free(before)
+    words = (
+        f"{gained / 2**20:,.0f} MB more are free." if gained >= NOTICEABLE else "No memory worth mentioning was held."
+    )
+    return FreedMemory(before=list(before), after=list(after), applied="now", message=words)
+
+
+def _free(devices: tuple[Device, ...]) -> int:
+    return sum(device.vram_free for device in devices)
+
+
+_NOTHING_TO_STOP = {
+    "completed": "It had already finished; nothing was stopped.",
+    "failed": "It had already failed; nothing was stopped.",
+    "interrupted": "It had already been interrupted.",
+    "gone": "The server knows no such run; nothing was stopped.",
+}

@@ -1,0 +1,34 @@
+"""What a file is, by its first bytes."""
+
+from __future__ import annotations
+
+_STARTS = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+    b"BM": "image/bmp",
+    b"II*\x00": "image/tiff",
+    b"MM\x00*": "image/tiff",
+    b"\x76\x2f\x31\x01": "image/x-exr",
+    b"\x1aE\xdf\xa3": "video/webm",
+    b"ID3": "audio/mpeg",
+    b"\xff\xfb": "audio/mpeg",
+    b"\xff\xf3": "audio/mpeg",
+    b"\xff\xf2": "audio/mpeg",
+    b"fLaC": "audio/flac",
+    b"OggS": "audio/ogg",
+    b"glTF": "model/gltf-binary",
+}
+_RIFF_KINDS = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
+_BRANDS = {b"avif": "image/avif", b"M4A ": "audio/mp4", b"qt  ": "video/quicktime"}
+HEAD_BYTES = 16
+
+
+def media_type(head: bytes) -> str | None:
+    """The media type of a picture, video, sound or 3D file by its first 16 bytes; None for anything else."""
+    if head[:4] == b"RIFF":
+        return _RIFF_KINDS.get(head[8:12])
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video/mp4")
+    return next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)

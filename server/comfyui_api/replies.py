@@ -1,0 +1,179 @@
+"""ComfyUI's replies as JSON, parsed into the words of `runs`. A reply of another shape raises KeyError, TypeError or
+ValueError, which the client translates."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from comfyui_api.runs import (
+    Device,
+    ExecutionError,
+    FolderType,
+    HistoryEntry,
+    OutputFile,
+    OutputText,
+    QueuedPrompt,
+    QueueItem,
+    QueueState,
+    SystemStats,
+    UploadedFile,
+)
+
+_FOLDERS = get_args(FolderType)
+
+
+def json_object(raw: Any) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise TypeError(f"an object was expected, not {type(raw).__name__}")
+    return raw
+
+
+def names(raw: Any) -> list[str]:
+    if not isinstance(raw, list):
+        raise TypeError(f"a list was expected, not {type(raw).__name__}")
+    return [item for item in raw if isinstance(item, str)]
+
+
+def system_stats(raw: Any) -> SystemStats:
+    system = json_object(raw)["system"]
+    return SystemStats(
+        comfyui_version=str(system.get("comfyui_version", "unknown")),
+        os=str(system["os"]),
+        python_version=str(system.get("python_version", "unknown")).split(" ")[0],
+        pytorch_version=str(system.get("pytorch_version", "unknown")),
+        devices=tuple(
+            Device(
+                name=str(device["name"]),
+                type=str(device["type"]),
+                vram_total=int(device.get("vram_total") or 0),
+                vram_free=int(device.get("vram_free") or 0),
+            )
+            for device in raw.get("devices", [])
+        ),
+    )
+
+
+def queue_state(raw: Any) -> QueueState:
+    # /queue gives the heap as it lies in memory: only sorting by number tells the order.
+    pending = sorted((_queue_item(item) for item in raw["queue_pending"]), key=lambda item: item.number)
+    return QueueState(tuple(_queue_item(item) for item in raw["queue_running"]), tuple(pending))
+
+
+def _queue_item(raw: Any) -> QueueItem:
+    extra = raw[3] if len(raw) > 3 and isinstance(raw[3], dict) else {}
+    created = extra.get("create_time")
+    client_id = extra.get("client_id")
+    return QueueItem(
+        number=float(raw[0]),
+        prompt_id=str(raw[1]),
+        prompt=json_object(raw[2]),
+        client_id=client_id if isinstance(client_id, str) else None,
+        created_ms=created if isinstance(created, int) else None,
+    )
+
+
+def queued_prompt(prompt_id: str, raw: Any) -> QueuedPrompt:
+    reply = json_object(raw)
+    node_errors = reply.get("node_errors")
+    number = reply.get("number")
+    return QueuedPrompt(
+        prompt_id=str(reply.get("prompt_id") or prompt_id),
+        number=float(number) if isinstance(number, int | float) else None,
+        node_errors=node_errors if isinstance(node_errors, dict) else {},
+    )
+
+
+def uploaded_file(raw: Any) -> UploadedFile:
+    reply = json_object(raw)
+    # A subfolder sent from Windows comes back with its own separators; loaders take forward slashes everywhere.
+    subfolder = str(reply.get("subfolder") or "").replace("\\", "/").strip("/")
+    return UploadedFile(str(reply["name"]), subfolder, str(reply.get("type") or "input"))
+
+
+def history_entry(prompt_id: str, raw: Any) -> HistoryEntry:
+    """An entry of /history. A failure and an interruption both have the status `error`: the messages tell which."""
+    entry = json_object(raw)
+    status = entry.get("status") or {}
+    messages = [
+        (str(message[0]), message[1] if isinstance(message[1], dict) else {})
+        for message in status.get("messages") or []
+        if isinstance(message, list) and len(message) == 2
+    ]
+    by_name = dict(messages)
+    if status.get("status_str", "success") == "success":
+        state, error = "completed", None
+    elif "execution_interrupted" in by_name:
+        state, error = "interrupted", None
+    else:
+        state, error = "failed", _execution_error(by_name.get("execution_error", {}))
+    files, texts = _outputs(entry.get("outputs") or {})
+    stamps = [data["timestamp"] for _, data in messages if isinstance(data.get("timestamp"), int)]
+    item = entry.get("prompt")
+    prompt = item[2] if isinstance(item, list) and len(item) > 2 and isinstance(item[2], dict) else {}
+    cached = by_name.get("execution_cached", {}).get("nodes")
+    return HistoryEntry(
+        prompt_id=prompt_id,
+        state=state,  # type: ignore[arg-type]  # one of the three literals above
+        files=files,
+        texts=texts,
+        prompt=prompt,
+        cached_nodes=frozenset(node for node in cached if isinstance(node, str)) if cached else frozenset(),
+        error=error,
+        started_ms=min(stamps, default=None),
+        ended_ms=max(stamps, default=None),
+    )
+
+
+def _execution_error(data: dict[str, Any]) -> ExecutionError:
+    trace = data.get("traceback")
+    return ExecutionError(
+        node_id=str(data.get("node_id", "")),
+        class_type=str(data.get("node_type", "")),
+        exception_type=str(data.get("exception_type", "")),
+        exception_message=str(data.get("exception_message", "")).strip(),
+        traceback=tuple(str(line) for line in trace) if isinstance(trace, list) else (),
+    )
+
+
+def _outputs(raw: dict[str, Any]) -> tuple[tuple[OutputFile, ...], tuple[OutputText, ...]]:
+    """Everything in an entry's outputs that is a file or a text, whatever key a node put it under."""
+    files, texts = [], []
+    for node_id, by_key in raw.items():
+        for key, items in json_object(by_key).items():
+            for item in items if isinstance(items, list | tuple) else []:
+                if isinstance(item, dict) and isinstance(item.get("filename"), str):
+                    folder = item.get("type") if item.get("type") in _FOLDERS else "output"
+                    files.append(_output_file(node_id, item["filename"], item.get("subfolder"), folder))
+                elif isinstance(item, str) and key == "result":
+                    # 3D previews name their file as text: "3d/mesh.glb".
+                    subfolder, _, filename = item.replace("\\", "/").rpartition("/")
+                    files.append(_output_file(node_id, filename, subfolder, "output"))
+                elif isinstance(item, str):
+                    texts.append(OutputText(str(node_id), item))
+    return tuple(files), tuple(texts)
+
+
+def _output_file(node_id: str, filename: str, subfolder: Any, folder: Any) -> OutputFile:
+    return OutputFile(
+        node_id=str(node_id),
+        kind=kind_of(filename),
+        filename=filename,
+        subfolder=subfolder if isinstance(subfolder, str) else "",
+        type=folder,
+    )
+
+
+_KINDS = {
+    "image": "png jpg jpeg webp gif bmp tif tiff avif svg exr hdr",
+    "video": "mp4 webm mov mkv avi m4v",
+    "audio": "wav mp3 flac ogg opus m4a aac",
+    "3d": "glb gltf obj fbx stl usdz ply splat spz ksplat",
+    "latent": "latent",
+    "text": "txt json csv md srt yaml yml",
+}
+_KIND_OF_ENDING = {ending: kind for kind, endings in _KINDS.items() for ending in endings.split()}
+
+
+def kind_of(filename: str) -> str:
+    """image, video, audio, 3d, latent, text or file, by the name's ending: ComfyUI puts videos under `images` too."""
+    return _KIND_OF_ENDING.get(filename.rsplit(".", 1)[-1].lower() if "." in filename else "", "file")

@@ -1,0 +1,225 @@
+"""What the operations give back, one model a tool: the fields are the contract with agents and scripts.
+
+A field that has nothing to say is left out of the JSON. foundation/tool-results.schema.json is made from these models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from comfyui_api.findings import Finding
+from comfyui_api.previews import Picture
+from comfyui_api.runs import Device, RunState
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file that the client may open: what an answer points to."""
+
+    path: str
+    media_type: str
+    bytes: int
+
+
+class ToolResult(BaseModel):
+    """`pictures` and `links` travel beside the JSON, as content of their own."""
+
+    # Built on first use: a process that serves one tool does not pay for the others at its start.
+    model_config = ConfigDict(defer_build=True, extra="forbid")
+
+    pictures: tuple[Picture, ...] = Field(default=(), exclude=True)
+    links: tuple[Link, ...] = Field(default=(), exclude=True)
+    cut: dict[str, str] | None = None
+    """Set by the door where lists had to be cut to keep the answer small: what is left of which list."""
+
+
+@dataclass(frozen=True)
+class QueueCounts:
+    running: int
+    pending: int
+
+
+@dataclass(frozen=True)
+class InventoryInfo:
+    path: str
+    age_seconds: int
+    stale: bool
+    node_classes: int
+    models: int
+
+
+class Status(ToolResult):
+    """check_status. VRAM in bytes."""
+
+    online: bool
+    server: str
+    comfyui_version: str | None = None
+    os: str | None = None
+    python_version: str | None = None
+    pytorch_version: str | None = None
+    devices: list[Device] = []
+    queue: QueueCounts | None = None
+    inventory: InventoryInfo | None = None
+    offline_reason: str | None = None
+    still_works: list[str] | None = None
+    notes: list[str] | None = None
+
+
+class Validation(ToolResult):
+    """validate_workflow. `valid`: no finding of severity error."""
+
+    valid: bool
+    format: Literal["api", "ui"]
+    source: str
+    findings: list[Finding]
+    checked: list[str]
+    not_checked: list[str]
+
+
+class Submission(ToolResult):
+    """queue_workflow. `queue_position` counts the runs before this one."""
+
+    status: Literal["queued", "refused", "saved_offline"]
+    prompt_id: str | None = None
+    number: float | None = None
+    queue_position: int | None = None
+    server: str
+    findings: list[Finding] = []
+    dropped_outputs: list[str] = []
+    saved_path: str | None = None
+    message: str
+
+
+@dataclass(frozen=True)
+class ProgressInfo:
+    value: float
+    max: float
+    node_id: str
+    class_type: str | None = None
+
+
+@dataclass(frozen=True)
+class OutputInfo:
+    """One output: a file on the server, or a text (kind "text") that a node showed."""
+
+    node_id: str
+    kind: str
+    filename: str | None = None
+    subfolder: str | None = None
+    type: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    message: str
+    remedy: str
+    node_id: str | None = None
+    class_type: str | None = None
+    exception_type: str | None = None
+
+
+class RunStatus(ToolResult):
+    """poll_result. `elapsed_seconds` since the run was queued; for a finished run, how long it took in all."""
+
+    state: RunState
+    prompt_id: str
+    server: str
+    no_outputs_reason: Literal["blocked", "cached", "websocket_only"] | None = None
+    queue_position: int | None = None
+    progress: ProgressInfo | None = None
+    elapsed_seconds: float | None = None
+    outputs: list[OutputInfo] = []
+    error: RunFailure | None = None
+    warning: str | None = None
+    message: str
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """`load_value` is what a loader node on the same server takes to go on from this file without an upload."""
+
+    path: str
+    kind: str
+    bytes: int
+    node_id: str
+    load_value: str
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class ShownText:
+    node_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MissingFile:
+    node_id: str
+    filename: str
+    reason: str
+
+
+class Delivery(ToolResult):
+    """get_output."""
+
+    state: RunState
+    prompt_id: str
+    files: list[SavedFile]
+    texts: list[ShownText] = []
+    missing: list[MissingFile] = []
+    message: str
+
+
+class Upload(ToolResult):
+    """upload_image. `value` goes into the loader node's input."""
+
+    name: str
+    subfolder: str
+    type: str
+    value: str
+    server: str
+
+
+@dataclass(frozen=True)
+class StoppedRun:
+    prompt_id: str
+    was: Literal["running", "pending"]
+
+
+class Interruption(ToolResult):
+    """interrupt. `state` is the run's afterwards; with everything, "interrupted", or "gone" where nothing was there."""
+
+    stopped: list[StoppedRun]
+    state: RunState
+    message: str
+
+
+class FreedMemory(ToolResult):
+    """free_vram. `applied`: at once, or only when the run under way ends."""
+
+    before: list[Device]
+    after: list[Device]
+    applied: Literal["now", "after_current_run"]
+    message: str
+
+
+RESULTS: dict[str, type[ToolResult]] = {
+    "check_status": Status,
+    "validate_workflow": Validation,
+    "queue_workflow": Submission,
+    "poll_result": RunStatus,
+    "get_output": Delivery,
+    "upload_image": Upload,
+    "interrupt": Interruption,
+    "free_vram": FreedMemory,
+}
+
+
+def as_json(result: ToolResult) -> dict[str, Any]:
+    """The result as plain JSON values, without the fields that have nothing to say."""
+    return result.model_dump(mode="json", exclude_none=True)

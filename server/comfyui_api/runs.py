@@ -1,0 +1,136 @@
+"""What a ComfyUI server says of itself and its runs, parsed: the words between the adapters and the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+RunState: TypeAlias = Literal["queued", "running", "completed", "failed", "interrupted", "gone", "unreachable"]
+FolderType: TypeAlias = Literal["input", "output", "temp"]
+FINAL_STATES: frozenset[str] = frozenset({"completed", "failed", "interrupted", "gone"})
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str
+    type: str
+    vram_total: int
+    vram_free: int
+
+
+@dataclass(frozen=True)
+class SystemStats:
+    """The parts of /system_stats that matter to a caller; sizes in bytes."""
+
+    comfyui_version: str
+    os: str
+    python_version: str
+    pytorch_version: str
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True)
+class QueueItem:
+    """One entry of /queue. `number` orders the pending ones, the smallest first."""
+
+    number: float
+    prompt_id: str
+    prompt: Mapping[str, Any]
+    client_id: str | None
+    created_ms: int | None
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """The queue at one moment: what runs, and what waits in the order in which it will run."""
+
+    running: tuple[QueueItem, ...]
+    pending: tuple[QueueItem, ...]
+
+    def position(self, prompt_id: str) -> int | None:
+        """How many runs are before a pending one (0: the next), or None where it is not pending."""
+        for index, item in enumerate(self.pending):
+            if item.prompt_id == prompt_id:
+                return index
+        return None
+
+    def find(self, prompt_id: str) -> QueueItem | None:
+        return next((item for item in (*self.running, *self.pending) if item.prompt_id == prompt_id), None)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One file that a run left on the server."""
+
+    node_id: str
+    kind: str
+    filename: str
+    subfolder: str
+    type: FolderType
+
+
+@dataclass(frozen=True)
+class OutputText:
+    """A text that a node showed, which is no file."""
+
+    node_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ExecutionError:
+    """The server's report of a node that failed; `traceback` is its lines as they came."""
+
+    node_id: str
+    class_type: str
+    exception_type: str
+    exception_message: str
+    traceback: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """A run that has ended. `state` tells a failure from an interruption, which ComfyUI calls `error` alike."""
+
+    prompt_id: str
+    state: Literal["completed", "failed", "interrupted"]
+    files: tuple[OutputFile, ...]
+    texts: tuple[OutputText, ...]
+    prompt: Mapping[str, Any]
+    cached_nodes: frozenset[str] = frozenset()
+    error: ExecutionError | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the node that is running has come, and how many nodes have finished before it, where that is told."""
+
+    node_id: str
+    value: float
+    max: float
+    finished_nodes: int | None = None
+
+
+@dataclass(frozen=True)
+class QueuedPrompt:
+    """The server's receipt. `node_errors` is not empty where it dropped some of the outputs (partial accept)."""
+
+    prompt_id: str
+    number: float | None
+    node_errors: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    name: str
+    subfolder: str
+    type: str
+
+    @property
+    def value(self) -> str:
+        """What a loader node's input takes for this file."""
+        path = f"{self.subfolder}/{self.name}" if self.subfolder else self.name
+        return path if self.type == "input" else f"{path} [{self.type}]"

@@ -1,0 +1,144 @@
+"""Files that are never half written, never written over, and never outside of where they belong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from comfyui_api.errors import FileProblem
+
+NAME_LIMIT = 120  # characters; leaves room for endings and numbers below the usual 255 bytes
+
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
+)
+
+
+def safe_name(name: str, fallback: str = "file") -> str:
+    """A file name that is harmless on every platform: no folders, device names, control characters or great length.
+
+    The ending is kept. A name that is safe already comes back unchanged.
+    """
+    name = unicodedata.normalize("NFC", name)
+    # Lone surrogates cannot be encoded; bidirectional marks could disguise an ending.
+    name = "".join("_" if unicodedata.category(char) in ("Cs", "Cf", "Cc") else char for char in name)
+    name = _FORBIDDEN.sub("_", name).strip(" .") or fallback
+    stem, dot, ending = name.rpartition(".")
+    if not dot or len(ending) > 12:
+        stem, ending = name, ""
+    if stem.split(".")[0].casefold() in _DEVICES:
+        stem = f"_{stem}"
+    while len(f"{stem}.{ending}".encode()) > NAME_LIMIT * 2 or len(stem) > NAME_LIMIT:
+        stem = stem[:-1]
+    return f"{stem}.{ending}" if ending else stem
+
+
+@contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """A new empty file in the target's folder, for content that is moved into place when it is whole."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+    except OSError as exc:
+        raise cannot_write(target, exc) from exc
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+    except OSError as exc:
+        raise cannot_write(target, exc) from exc
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomic(target: Path, content: str) -> None:
+    """Replace a file of our own (state) in one step."""
+    with temporary_beside(target) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(target)
+
+
+def put_in_place(temporary: Path, target: Path) -> Path:
+    """Move a finished file to `target`, or to `name-2`, `name-3` … where other content stands there already.
+
+    Returns where it stands; a file with the same content is taken as it is. Never replaces a file, also not one that
+    appears at the same moment.
+    """
+    candidate, number = target, 1
+    while True:
+        try:
+            _move_if_free(temporary, candidate)
+            return candidate
+        except FileExistsError:
+            if candidate.is_file() and _same_content(temporary, candidate):
+                return candidate
+        number += 1
+        candidate = target.with_name(f"{target.stem}-{number}{target.suffix}")
+
+
+def _move_if_free(temporary: Path, target: Path) -> None:
+    temporary.chmod(0o666 & ~_umask())
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: claim the name first, then move over the claim.
+        target.touch(exist_ok=False)
+        temporary.replace(target)
+
+
+def _umask() -> int:
+    # mkstemp makes files private; those we hand over get the rights that the user's own files have.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        while chunk := a.read(1 << 20):
+            if chunk != b.read(1 << 20):
+                return False
+    return True
+
+
+def read_state(path: Path) -> tuple[Any, str | None]:
+    """(content, trouble) of a JSON file of our own: content is None where there is none.
+
+    A file that is no JSON is set aside as `{name}.corrupt`, and `trouble` says so.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8")), None
+    except FileNotFoundError:
+        return None, None
+    except (ValueError, RecursionError) as exc:
+        return None, set_aside(path, f"no valid JSON ({exc})")
+    except OSError as exc:
+        return None, f"{path} could not be read: {exc.strerror or exc}."
+
+
+def set_aside(path: Path, why: str) -> str:
+    """Move a broken state file out of the way. Returns the sentence that says so."""
+    aside = path.with_name(path.name + ".corrupt")
+    with suppress(OSError):
+        path.replace(aside)
+    return f"{path.name} was {why}; it is set aside as {aside.name}."
+
+
+def cannot_write(target: Path, exc: OSError) -> FileProblem:
+    return FileProblem(
+        f"{target} could not be written: {exc.strerror or exc}.",
+        "Free some space, or choose a folder that may be written to.",
+    )

@@ -1,0 +1,177 @@
+"""From a workflow to a run in the queue: load, override, validate, submit once; or save it where there is no server."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, PromptRejected, ServerError, UnknownName
+from comfyui_api.findings import Finding, errors_in
+from comfyui_api.graph import Prompt, sendable, upstream
+from comfyui_api.jobs import Job
+from comfyui_api.offline import how_to_load, save_for_later
+from comfyui_api.rejection import findings_of_node_errors, findings_of_rejection
+from comfyui_api.repair import closest, with_fixes
+from comfyui_api.results import Submission
+from comfyui_api.runs import QueuedPrompt
+from comfyui_api.validate import dropped_outputs, output_nodes
+from comfyui_api.verdict import Verdict, as_prompt, judge, load_workflow
+from comfyui_api.workspace import Connection, Workspace
+
+ADDRESSES_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a caller wants queued. `inputs` overrides values by address, e.g. {"6.text": "a cat"}."""
+
+    workflow: str | dict[str, Any]
+    inputs: dict[str, Any]
+    project: str | None = None
+    name: str | None = None
+    front: bool = False
+    allow_partial: bool = False
+    force: bool = False
+
+
+async def queue_workflow(workspace: Workspace, order: Order, server: str | None) -> Submission:
+    """Queue a workflow, refuse it with its findings, or save it because no server answers.
+
+    Raises ComfySilent, with the run's id, where it cannot be told whether the server took it.
+    """
+    loaded = load_workflow(workspace, order.workflow)
+    prompt = sendable(as_prompt(loaded))
+    connection = workspace.connect(server, project=order.project)
+    apply_inputs(prompt, order.inputs)
+    verdict = await judge(workspace, connection, prompt)
+    dropped: list[str] = []
+    name = order.name or loaded.name
+    if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:
+        dropped = dropped_outputs(prompt, verdict.findings, verdict.node_classes)
+        sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in dropped]
+        if not order.allow_partial or not sound:
+            return _refused(connection, verdict.findings, dropped, sound)
+        # Only what the sound outputs need is sent: a node class that is not installed would sink them too.
+        needed = upstream(prompt, sound)
+        prompt = {node_id: node for node_id, node in prompt.items() if node_id in needed}
+    try:
+        receipt = await _submit_once(connection, prompt, front=order.front)
+    except ComfyUnreachable as exc:
+        saved = save_for_later(workspace, prompt, project=order.project, name=name)
+        return Submission(
+            status="saved_offline",
+            server=connection.url,
+            findings=verdict.findings,
+            saved_path=str(saved),
+            message=f"{exc.message} {_not_validated(verdict)}{how_to_load(saved)}",
+        )
+    except PromptRejected as exc:
+        found = findings_of_rejection(exc.error, exc.node_errors)
+        if verdict.node_classes is not None:
+            found = with_fixes(found, prompt, verdict.node_classes)
+        return _refused(connection, found, [], [])
+    job_project = order.project or workspace.settings.project or None
+    workspace.jobs.add(Job(receipt.prompt_id, connection.url, time.time(), job_project, name))
+    return await _queued(connection, receipt, verdict, dropped)
+
+
+def apply_inputs(prompt: Prompt, inputs: dict[str, Any]) -> None:
+    """Set single values of a prompt by address "node id.input name", in place.
+
+    The address is split at its first dot, as input names may have more. Raises UnknownName with the valid addresses.
+    """
+    for address, value in inputs.items():
+        node_id, dot, input_name = address.partition(".")
+        node = prompt.get(node_id)
+        values = node.get("inputs") if isinstance(node, dict) else None
+        if not dot or not isinstance(values, dict) or input_name not in values:
+            raise _unknown_address(address, prompt)
+        values[input_name] = value
+
+
+def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
+    valid = [
+        f"{node_id}.{input_name}"
+        for node_id, node in prompt.items()
+        if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+        for input_name in node["inputs"]
+    ]
+    node = address.partition(".")[0]
+    of_node = [entry for entry in valid if entry.startswith(f"{node}.")]
+    near = of_node or closest(address, valid) or valid
+    more = f" and {len(valid) - ADDRESSES_SHOWN} more" if len(near) > ADDRESSES_SHOWN else ""
+    return UnknownName(
+        f"inputs: the workflow has no input '{address}'.",
+        f"Write it as 'node id.input name'. Valid here: {', '.join(near[:ADDRESSES_SHOWN])}{more}.",
+    )
+
+
+async def _submit_once(connection: Connection, prompt: Prompt, *, front: bool) -> QueuedPrompt:
+    """Send a prompt so that it runs once, also where the answer is lost.
+
+    The id is ours, so that the queue and the history tell whether it arrived; only if not is it sent once more.
+    """
+    client = connection.client
+    prompt_id = str(uuid.uuid4())
+    # A run that starts after the socket is open is seen from its first step; without one, polling sees it later.
+    await connection.events.connected(seconds=0.5)
+    try:
+        return await client.queue_prompt(prompt, prompt_id=prompt_id, front=front, workflow=None)
+    except ComfySilent as lost:
+        first = lost
+    try:
+        if not await _has_arrived(connection, prompt_id):
+            return await client.queue_prompt(prompt, prompt_id=prompt_id, front=front, workflow=None)
+    except (ComfySilent, ComfyUnreachable) as exc:
+        raise ComfySilent(
+            f"{first.message} Whether the run {prompt_id} was queued cannot be told: {exc.message}",
+            f"Do not queue it again yet: call poll_result('{prompt_id}') once the server answers.",
+        ) from exc
+    return QueuedPrompt(prompt_id, None)
+
+
+async def _has_arrived(connection: Connection, prompt_id: str) -> bool:
+    client = connection.client
+    if (await client.queue()).find(prompt_id) is not None:
+        return True
+    return await client.history(prompt_id) is not None
+
+
+async def _queued(connection: Connection, receipt: QueuedPrompt, verdict: Verdict, dropped: list[str]) -> Submission:
+    findings = list(verdict.findings)
+    if receipt.node_errors:
+        findings.extend(findings_of_node_errors(receipt.node_errors))
+        for entry in receipt.node_errors.values():
+            dropped.extend(str(node) for node in entry.get("dependent_outputs", []) if str(node) not in dropped)
+    try:
+        position = (await connection.client.queue()).position(receipt.prompt_id)
+    except ServerError:
+        position = None  # it is queued all the same: poll_result tells where
+    lost = f" These outputs are left out: {', '.join(dropped)}." if dropped else ""
+    return Submission(
+        status="queued",
+        prompt_id=receipt.prompt_id,
+        number=receipt.number,
+        queue_position=position,
+        server=connection.url,
+        findings=findings,
+        dropped_outputs=dropped,
+        message=f"Queued.{lost} {_not_validated(verdict)}Follow it with poll_result('{receipt.prompt_id}').",
+    )
+
+
+def _refused(connection: Connection, findings: list[Finding], dropped: list[str], sound: list[str]) -> Submission:
+    partly = f" allow_partial=true would run the sound outputs {', '.join(sound)}." if sound else ""
+    return Submission(
+        status="refused",
+        server=connection.url,
+        findings=findings,
+        dropped_outputs=dropped,
+        message=f"Nothing was queued: mend the findings and queue again.{partly}",
+    )
+
+
+def _not_validated(verdict: Verdict) -> str:
+    return "" if verdict.node_classes is not None else "It was not validated, as no inventory is known. "

@@ -1,0 +1,37 @@
+"""Tools that move files."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from comfyui_api import collect, upload
+from comfyui_api.results import Delivery, Upload
+from comfyui_api.tools.runs import PromptId
+from comfyui_api.tools.server import Server
+from comfyui_api.workspace import Workspace
+
+
+async def get_output(
+    workspace: Workspace,
+    prompt_id: PromptId,
+    directory: Annotated[str | None, Field(description="Folder to save to, default output/")] = None,
+    previews: Annotated[bool, Field(description="Show small pictures of images")] = True,
+    server: Server = None,
+) -> Delivery:
+    """Save all files of a finished run (pictures, video, sound, 3D, also what a failed run made before) and show small
+    previews. Nothing is overwritten. load_value is what a loader node takes to go on from a file without an upload."""
+    return await collect.get_output(workspace, prompt_id, server, directory=directory, previews=previews)
+
+
+async def upload_image(
+    workspace: Workspace,
+    path: Annotated[str, Field(description="Local picture, mask, video, sound or 3D file", min_length=1)],
+    subfolder: Annotated[str | None, Field(description="Folder below ComfyUI's input folder")] = None,
+    overwrite: Annotated[bool, Field(description="Replace a file of the same name")] = False,
+    server: Server = None,
+) -> Upload:
+    """Bring a file to ComfyUI's input folder. Put the returned `value` into the loader node (LoadImage.image etc.): the
+    server may have changed the name."""
+    return await upload.upload_image(workspace, path, server, subfolder=subfolder, overwrite=overwrite)

@@ -1,0 +1,182 @@
+"""States of runs, and stopping them, on a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.live.test_main_job import sleeping_prompt
+from tests.support import Agent, agent, environment_for, image_prompt
+
+pytestmark = [pytest.mark.anyio, pytest.mark.live]
+
+
+async def queue(user: Agent, prompt: dict[str, Any], **more: Any) -> str:
+    queued = await user.call("queue_workflow", workflow=prompt, **more)
+    assert queued["status"] == "queued", queued
+    return str(queued["prompt_id"])
+
+
+async def until_running(user: Agent, prompt_id: str) -> dict[str, Any]:
+    with anyio.fail_after(30):
+        while (result := await user.call("poll_result", prompt_id=prompt_id, wait_seconds=0.1))["state"] == "queued":
+            pass
+    return result
+
+
+async def test_running_and_waiting_are_told_apart_and_each_stops_alone(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        running = await queue(user, sleeping_prompt(30, color=1, steps=300))
+        await until_running(user, running)
+        first = await queue(user, sleeping_prompt(0.1, color=2))
+        second = await queue(user, sleeping_prompt(0.1, color=3))
+        ahead = await queue(user, sleeping_prompt(0.1, color=4), front=True)
+
+        with anyio.fail_after(20):
+            while (seen := await user.call("poll_result", prompt_id=running, wait_seconds=0.2)).get("progress") is None:
+                pass
+        assert seen["state"] == "running"
+        assert seen["progress"]["class_type"] == "TestSleep"
+        assert seen["progress"]["max"] == 300
+        positions = {
+            run: (await user.call("poll_result", prompt_id=run, wait_seconds=0))["queue_position"]
+            for run in (ahead, first, second)
+        }
+        assert list(positions.values()) == [0, 1, 2]
+
+        stopped = await user.call("interrupt", prompt_id=first)
+        assert stopped["stopped"] == [{"prompt_id": first, "was": "pending"}]
+        assert (await user.call("poll_result", prompt_id=first, wait_seconds=0))["state"] == "gone"
+        assert (await user.call("poll_result", prompt_id=running, wait_seconds=0))["state"] == "running"
+
+        stopped = await user.call("interrupt", prompt_id=running)
+        assert stopped["stopped"] == [{"prompt_id": running, "was": "running"}]
+        assert (await user.call("poll_result", prompt_id=running, wait_seconds=0))["state"] == "interrupted"
+        for run in (ahead, second):
+            assert (await user.finish(run))["state"] == "completed"
+
+
+async def test_progress_names_node_and_step_and_only_increases(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        run = await queue(user, sleeping_prompt(1.5, color=5, steps=30))
+        assert (await user.call("poll_result", prompt_id=run))["state"] == "completed"
+        values = [value for value, _, _ in user.progress]
+        assert len(values) >= 3
+        assert values == sorted(set(values))
+        assert all(total == 100 for _, total, _ in user.progress)
+        assert any((message or "").startswith("TestSleep (2)") for _, _, message in user.progress)
+        assert 20 < max(values) < 100
+
+
+async def test_everything_stops_only_when_asked_for(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        running = await queue(user, sleeping_prompt(30, color=11, steps=300))
+        await until_running(user, running)
+        waiting = await queue(user, sleeping_prompt(30, color=12))
+        stopped = await user.call("interrupt", everything=True)
+        assert {(run["prompt_id"], run["was"]) for run in stopped["stopped"]} == {
+            (running, "running"),
+            (waiting, "pending"),
+        }
+        assert (await user.call("interrupt", everything=True))["stopped"] == []
+
+
+async def test_waiting_ends_when_its_time_is_up_and_loses_nothing(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        run = await queue(user, sleeping_prompt(1.0, color=21))
+        assert (await user.call("poll_result", prompt_id=run, wait_seconds=0.1))["state"] in ("queued", "running")
+        assert (await user.finish(run))["state"] == "completed"
+
+
+async def test_cancelling_the_wait_leaves_the_run_alone(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        run = await queue(user, sleeping_prompt(1.0, color=22))
+        with anyio.move_on_after(0.3) as scope:
+            await user.call("poll_result", prompt_id=run, wait_seconds=30)
+        assert scope.cancelled_caught
+        assert (await user.finish(run))["state"] == "completed"
+
+
+async def test_failure_names_node_reason_and_remedy_and_keeps_what_was_made(comfyui: str, home: Path) -> None:
+    prompt: dict[str, Any] = image_prompt("before-failure", color=31)
+    prompt["3"] = {
+        "class_type": "TestFail",
+        "inputs": {"image": ["1", 0], "message": "CUDA out of memory. Tried to allocate 9 GiB"},
+    }
+    prompt["4"] = {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}}
+    async with agent(environment_for(home, comfyui)) as user:
+        run = await queue(user, prompt)
+        failed = await user.finish(run)
+        assert failed["state"] == "failed"
+        error = failed["error"]
+        assert (error["node_id"], error["class_type"], error["exception_type"]) == ("3", "TestFail", "RuntimeError")
+        assert error["message"].startswith("CUDA out of memory")
+        assert error["remedy"].startswith("Out of memory")
+        made = [output["filename"] for output in failed["outputs"]]
+        delivery = await user.call("get_output", prompt_id=run)
+        assert [Path(file["path"]).name for file in delivery["files"]] == made
+
+
+async def test_success_without_outputs_is_explained(comfyui: str, home: Path) -> None:
+    prompt: dict[str, Any] = sleeping_prompt(0, color=41)
+    prompt["2"] = {"class_type": "TestBlock", "inputs": {"image": ["1", 0]}}
+    websocket = image_prompt(color=42)
+    websocket["2"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}
+    async with agent(environment_for(home, comfyui)) as user:
+        blocked = await user.finish(await queue(user, prompt))
+        assert (blocked["state"], blocked["no_outputs_reason"]) == ("completed", "blocked")
+        over_socket = await user.finish(await queue(user, websocket))
+        assert (over_socket["state"], over_socket["no_outputs_reason"]) == ("completed", "websocket_only")
+
+
+async def test_identical_run_still_has_its_outputs(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        for _ in range(2):
+            done = await user.finish(await queue(user, sleeping_prompt(0, color=51)))
+            assert len(done["outputs"]) == 1
+
+
+async def test_unknown_run_is_gone_at_once(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        with anyio.fail_after(5):
+            seen = await user.call("poll_result", prompt_id="00000000-0000-4000-8000-000000000000")
+        assert seen["state"] == "gone"
+        assert "no such run" in seen["message"]
+        delivery = await user.call("get_output", prompt_id="nothing")
+        assert (delivery["state"], delivery["files"]) == ("gone", [])
+
+
+async def test_freeing_while_a_run_is_under_way_says_when(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        run = await queue(user, sleeping_prompt(5, color=61, steps=50))
+        await until_running(user, run)
+        assert (await user.call("free_vram", free_memory=True))["applied"] == "after_current_run"
+        await user.call("interrupt", prompt_id=run)
+
+
+async def test_sound_outputs_run_when_asked_for(comfyui: str, home: Path) -> None:
+    prompt: dict[str, Any] = image_prompt("sound", color=71)
+    prompt["8"] = {"class_type": "NoSuchClass", "inputs": {}}
+    prompt["9"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "x"}}
+    async with agent(environment_for(home, comfyui)) as user:
+        refused = await user.call("queue_workflow", workflow=prompt)
+        assert (refused["status"], refused["dropped_outputs"]) == ("refused", ["9"])
+        assert "allow_partial" in refused["message"]
+        queued = await user.call("queue_workflow", workflow=prompt, allow_partial=True)
+        assert (queued["status"], queued["dropped_outputs"]) == ("queued", ["9"])
+        assert len((await user.finish(queued["prompt_id"]))["outputs"]) == 1
+
+
+async def test_force_lets_the_server_decide(comfyui: str, home: Path) -> None:
+    prompt = image_prompt("force", color=81)
+    prompt["1"]["inputs"]["width"] = 0
+    async with agent(environment_for(home, comfyui)) as user:
+        forced = await user.call("queue_workflow", workflow=prompt, force=True)
+        assert forced["status"] == "refused"
+        finding = forced["findings"][0]
+        assert (finding["code"], finding["node_id"], finding["input"]) == ("value_smaller_than_min", "1", "width")
+        assert finding["received"] == 0
+        assert finding["fix"]

@@ -1,0 +1,113 @@
+"""The tools as agents see them: size, schemas, annotations, and wrong arguments in words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from mcp import Client
+from scripts.schemas import result_schemas
+
+from comfyui_api.app import build_server, fitted
+from comfyui_api.documents import schema
+from comfyui_api.tools import INSTRUCTIONS, TOOLS
+from tests.support import agent, environment_for
+
+pytestmark = pytest.mark.anyio
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+NAMES = [
+    "check_status",
+    "validate_workflow",
+    "queue_workflow",
+    "poll_result",
+    "get_output",
+    "upload_image",
+    "interrupt",
+    "free_vram",
+]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_tools_and_instructions_stay_small(home: Path, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Client(build_server(environment_for(home, NOBODY)), mode=mode) as client:
+        tools = (await client.list_tools()).tools
+    assert [tool.name for tool in tools] == NAMES
+    listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+    size = len(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) + len(INSTRUCTIONS)
+    with capsys.disabled():
+        sys.stdout.write(f"\n  tools/list and instructions: {size} characters ")
+    assert size <= 16_000
+    assert len(INSTRUCTIONS) <= 2048
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schemas_are_sound_and_all_annotations_are_set(name: str) -> None:
+    tool = TOOLS[name]
+    for published in (tool.input_schema, tool.output_schema):
+        Draft202012Validator.check_schema(published)
+        assert '"null"' not in json.dumps(published)
+        assert "$ref" not in json.dumps(published)
+    assert tool.input_schema["additionalProperties"] is False
+    assert all("description" in entry for entry in tool.input_schema["properties"].values())
+    assert 40 < len(tool.description) < 500
+
+
+def test_full_result_schemas_are_those_of_the_models() -> None:
+    assert schema("tool-results") == result_schemas(), "run `make schemas`"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says"),
+    [
+        ("queue_workflow", {"workfow": {}}, ["no argument 'workfow'", "Did you mean 'workflow'", "inputs, project"]),
+        ("queue_workflow", {}, ["needs the argument 'workflow'", "a text or an object"]),
+        ("queue_workflow", {"workflow": 3}, ["workflow is 3", "a text or an object"]),
+        ("queue_workflow", {"workflow": {}, "inputs": [1]}, ["inputs is [1]", "an object"]),
+        ("queue_workflow", {"workflow": {}, "front": "perhaps"}, ["front is 'perhaps'", "true or false"]),
+        ("validate_workflow", {"workflow": "nothing.json"}, ["There is no file", "nothing.json"]),
+        ("validate_workflow", {"workflow": "{'"}, ["not valid JSON", "line 1"]),
+        ("validate_workflow", {"workflow": ""}, ["is empty"]),
+        ("validate_workflow", {"workflow": {"nodes": [], "links": []}}, ["UI format", "Export (API)"]),
+        ("poll_result", {"prompt_id": ""}, ["prompt_id is ''"]),
+        ("poll_result", {"prompt_id": "x", "wait_seconds": -1}, ["wait_seconds is -1", "at least 0"]),
+        ("get_output", {"prompt_id": "x", "directory": "/"}, ["may be written to", "COMFYUI_API_WRITE_FOLDERS"]),
+        ("upload_image", {"path": "nothing.png"}, ["does not exist"]),
+        ("upload_image", {"path": "."}, ["is a folder"]),
+        ("interrupt", {}, ["prompt_id", "everything=true"]),
+        ("interrupt", {"prompt_id": "x", "everything": True}, ["Give one of them"]),
+        ("free_vram", {"unload_models": False}, ["Nothing was asked"]),
+        ("check_status", {"server": "gpu"}, ["No server is configured under the name 'gpu'"]),
+        ("check_status", {"server": "http://example.com"}, ["COMFYUI_API_ALLOWED_HOSTS"]),
+        ("check_status", {"server": "http://u:p@127.0.0.1"}, ["carries credentials"]),
+        ("check_stats", {}, ["no tool 'check_stats'", "Did you mean 'check_status'"]),
+    ],
+)
+async def test_wrong_arguments_are_told_in_words(
+    home: Path, tool: str, arguments: dict[str, object], says: list[str]
+) -> None:
+    async with agent(environment_for(home, NOBODY)) as user:
+        text = await user.fail(tool, **arguments)
+    for words in says:
+        assert words in text
+    assert "pydantic" not in text
+
+
+async def test_json_text_is_taken_where_an_object_is_meant(home: Path) -> None:
+    async with agent(environment_for(home, NOBODY)) as user:
+        result = await user.call(
+            "queue_workflow", workflow='{"1": {"class_type": "A", "inputs": {"x": 1}}}', inputs="{}"
+        )
+    assert result["status"] == "saved_offline"
+
+
+def test_long_lists_are_cut_and_it_is_said() -> None:
+    result = {"a": [{"text": "x" * 90}] * 500, "b": [1, 2], "message": "m"}
+    short = fitted(result, 10_000)
+    assert len(json.dumps(short, separators=(",", ":"))) <= 10_000
+    assert short["cut"]["a"].endswith("of 500")
+    assert short["b"] == [1, 2]
+    assert fitted({"b": [1]}, 10_000) == {"b": [1]}

@@ -1,0 +1,194 @@
+"""The verdict's rules over a few node classes; live/test_verdict.py lets the real server judge the same rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfyui_api.findings import Finding
+from comfyui_api.node_class import NodeClasses
+from comfyui_api.validate import dropped_outputs, validate_prompt
+
+
+def described(inputs: dict[str, Any], outputs: list[str], **more: Any) -> dict[str, Any]:
+    return {"input": {"required": inputs, **more.pop("groups", {})}, "output": outputs, **more}
+
+
+OBJECT_INFO = {
+    "Load": described({"name": [["a.safetensors", "sub/b.safetensors"], {}]}, ["MODEL", "VAE"]),
+    "Number": described({"value": ["INT", {"default": 20, "min": 1, "max": 100}]}, ["INT"]),
+    "Sample": described(
+        {"model": ["MODEL"], "steps": ["INT", {"min": 1, "max": 100}], "cfg": ["FLOAT", {"min": 0.0}]},
+        ["LATENT"],
+        groups={"optional": {"mode": ["COMBO", {"options": ["x", "y"]}], "both": ["INT,FLOAT"], "any": ["*"]}},
+    ),
+    "Save": described({"latent": ["LATENT"]}, [], output_node=True),
+    "LoadImage": described({"image": [["x.png"], {"image_upload": True}]}, ["IMAGE"]),
+}
+CLASSES = NodeClasses.from_object_info(OBJECT_INFO)
+
+
+def sound() -> dict[str, Any]:
+    return {
+        "1": {"class_type": "Load", "inputs": {"name": "a.safetensors"}},
+        "2": {"class_type": "Sample", "inputs": {"model": ["1", 0], "steps": 20, "cfg": 7.5}},
+        "3": {"class_type": "Save", "inputs": {"latent": ["2", 0]}},
+    }
+
+
+def only(findings: list[Finding]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_sound_prompt_has_no_findings() -> None:
+    assert validate_prompt(sound(), CLASSES) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "name", "value", "code"),
+    [
+        ("1", "name", "c.safetensors", "value_not_in_list"),
+        ("2", "steps", 0, "value_smaller_than_min"),
+        ("2", "steps", 101, "value_bigger_than_max"),
+        ("2", "steps", "many", "invalid_input_type"),
+        ("2", "steps", None, "invalid_input_type"),
+        ("2", "steps", float("inf"), "invalid_input_type"),
+        ("2", "cfg", -0.1, "value_smaller_than_min"),
+        ("2", "model", ["1"], "bad_linked_input"),
+        ("2", "model", ["9", 0], "exception_during_validation"),
+        ("2", "model", [1, 0], "exception_during_validation"),
+        ("2", "model", ["1", 2], "exception_during_validation"),
+        ("2", "model", ["1", "0"], "exception_during_validation"),
+        ("2", "model", ["1", 1], "return_type_mismatch"),
+        ("2", "mode", "z", "value_not_in_list"),
+        ("2", "both", ["1", 0], "return_type_mismatch"),
+    ],
+)
+def test_each_fault_is_named_with_node_and_input(node: str, name: str, value: Any, code: str) -> None:
+    prompt = sound()
+    prompt[node]["inputs"][name] = value
+    finding = only(validate_prompt(prompt, CLASSES))
+    assert (finding.code, finding.node_id, finding.input) == (code, node, name)
+    assert finding.severity == "error"
+    assert finding.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", "64"), ("steps", 64.7), ("steps", True), ("cfg", "7"), ("mode", {"__value__": "x"}), ("any", ["1", 1])],
+)
+def test_values_are_coerced_as_the_server_does(name: str, value: Any) -> None:
+    prompt = sound()
+    prompt["2"]["inputs"][name] = value
+    assert validate_prompt(prompt, CLASSES) == []
+
+
+def test_union_input_takes_any_of_its_types() -> None:
+    prompt = sound()
+    prompt["4"] = {"class_type": "Number", "inputs": {"value": 3}}
+    prompt["2"]["inputs"]["both"] = ["4", 0]
+    assert validate_prompt(prompt, CLASSES) == []
+
+
+def test_missing_required_input_says_what_to_link() -> None:
+    prompt = sound()
+    del prompt["2"]["inputs"]["model"]
+    finding = only(validate_prompt(prompt, CLASSES))
+    assert finding.code == "required_input_missing"
+    assert finding.fix is not None
+    assert '["1", 0]' in finding.fix
+
+
+def test_mistyped_node_class_is_an_error_with_suggestion() -> None:
+    prompt = sound()
+    prompt["2"]["class_type"] = "Smaple"
+    finding = only(validate_prompt(prompt, CLASSES))
+    assert finding.code == "missing_node_type"
+    assert finding.fix is not None
+    assert "'Sample'" in finding.fix
+
+
+def test_faults_before_an_unknown_class_are_found_too() -> None:
+    prompt = sound()
+    prompt["3"]["class_type"] = "Svae"
+    prompt["2"]["inputs"]["steps"] = 0
+    assert {finding.code for finding in validate_prompt(prompt, CLASSES)} == {
+        "missing_node_type",
+        "value_smaller_than_min",
+    }
+
+
+def test_prompt_without_output_node_is_refused() -> None:
+    prompt = sound()
+    del prompt["3"]
+    assert only(validate_prompt(prompt, CLASSES)).code == "prompt_no_outputs"
+
+
+def test_what_no_output_depends_on_does_not_count() -> None:
+    prompt = sound()
+    prompt["9"] = {"class_type": "Number", "inputs": {"value": 1000}}
+    assert validate_prompt(prompt, CLASSES) == []
+
+
+def test_cycle_is_found() -> None:
+    object_info = {**OBJECT_INFO, "Through": described({"latent": ["LATENT"]}, ["LATENT"])}
+    prompt = {
+        "1": {"class_type": "Through", "inputs": {"latent": ["2", 0]}},
+        "2": {"class_type": "Through", "inputs": {"latent": ["1", 0]}},
+        "3": {"class_type": "Save", "inputs": {"latent": ["2", 0]}},
+    }
+    codes = [finding.code for finding in validate_prompt(prompt, NodeClasses.from_object_info(object_info))]
+    assert codes == ["dependency_cycle"]
+
+
+def test_only_outputs_behind_a_fault_are_dropped() -> None:
+    prompt = sound()
+    prompt["4"] = {"class_type": "Sample", "inputs": {"model": ["1", 0], "steps": 0, "cfg": 1}}
+    prompt["5"] = {"class_type": "Save", "inputs": {"latent": ["4", 0]}}
+    findings = validate_prompt(prompt, CLASSES)
+    assert dropped_outputs(prompt, findings, CLASSES) == ["5"]
+
+
+def test_deep_chain_needs_no_recursion() -> None:
+    object_info = {**OBJECT_INFO, "Through": described({"latent": ["LATENT"]}, ["LATENT"])}
+    prompt: dict[str, Any] = {"0": {"class_type": "Sample", "inputs": {"model": ["m", 0], "steps": 1, "cfg": 1}}}
+    prompt["m"] = {"class_type": "Load", "inputs": {"name": "a.safetensors"}}
+    for index in range(1, 10_000):
+        prompt[str(index)] = {"class_type": "Through", "inputs": {"latent": [str(index - 1), 0]}}
+    prompt["save"] = {"class_type": "Save", "inputs": {"latent": ["9999", 0]}}
+    assert validate_prompt(prompt, NodeClasses.from_object_info(object_info)) == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=25,
+)
+NODES = st.fixed_dictionaries(
+    {"class_type": st.sampled_from([*OBJECT_INFO, "Nothing"])},
+    optional={
+        "inputs": st.dictionaries(
+            st.sampled_from(["name", "model", "steps", "cfg", "mode", "both", "any", "latent", "image", "value"]),
+            JSON | st.lists(st.sampled_from(["1", "2", "3", 0, 1, -1]), max_size=3),
+        )
+        | JSON
+    },
+)
+
+
+@given(JSON | st.dictionaries(st.sampled_from(["1", "2", "3"]), NODES | JSON))
+def test_any_json_gives_findings_and_never_an_exception(prompt: Any) -> None:
+    for finding in validate_prompt(prompt, CLASSES):
+        assert finding.message
+
+
+@given(st.dictionaries(st.sampled_from(["Load", "Save"]), JSON), st.dictionaries(st.text(max_size=3), NODES))
+def test_any_object_info_is_survived(object_info: dict[str, Any], prompt: dict[str, Any]) -> None:
+    classes = NodeClasses.from_object_info(object_info)
+    for name in classes:
+        classes.get(name)
+    assert isinstance(validate_prompt(prompt, classes), list)

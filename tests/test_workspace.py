@@ -1,0 +1,108 @@
+"""Which server a call means, and where files may be read and written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from comfyui_api.errors import InvalidArgument, NotPermitted, UnknownName
+from comfyui_api.jobs import Job, Jobs
+from comfyui_api.workspace import clean_url, open_workspace
+from tests.support import environment_for
+
+pytestmark = pytest.mark.anyio
+DEFAULT = "http://127.0.0.1:8188"
+
+
+def manifest(home: Path, project: str, url: str) -> None:
+    folder = home / "projects" / project
+    folder.mkdir(parents=True)
+    (folder / "manifest.yaml").write_text(f"comfyui_url: {url}\n", encoding="utf-8")
+
+
+async def test_order_is_parameter_then_run_then_manifest_then_setting(home: Path) -> None:
+    manifest(home, "film", "http://127.0.0.1:2000")
+    async with open_workspace(environment_for(home, "http://127.0.0.1:1000/")) as workspace:
+        workspace.jobs.add(Job("run", "http://127.0.0.1:3000", 0.0))
+        assert workspace.connect().url == "http://127.0.0.1:1000"
+        assert workspace.connect(project="film").url == "http://127.0.0.1:2000"
+        assert workspace.connect(project="other").url == "http://127.0.0.1:1000"
+        assert workspace.connect(prompt_id="run").url == "http://127.0.0.1:3000"
+        assert workspace.connect("http://localhost:4000", prompt_id="run").url == "http://localhost:4000"
+        assert workspace.connect() is workspace.connect()
+
+
+async def test_project_of_the_environment_counts_for_calls_that_name_none(home: Path) -> None:
+    manifest(home, "film", "http://127.0.0.1:2000")
+    async with open_workspace(environment_for(home, DEFAULT, COMFYUI_PROJECT="film")) as workspace:
+        assert workspace.connect().url == "http://127.0.0.1:2000"
+
+
+@pytest.mark.parametrize("url", ["http://example.com:8188", "http://127.0.0.1.example.com", "http://10.0.0.1"])
+async def test_foreign_hosts_need_to_be_allowed(home: Path, url: str) -> None:
+    manifest(home, "film", url)
+    async with open_workspace(environment_for(home, DEFAULT)) as workspace:
+        with pytest.raises(NotPermitted):
+            workspace.connect(url)
+        with pytest.raises(NotPermitted):
+            workspace.connect(project="film")
+    host = url.removeprefix("http://")
+    async with open_workspace(environment_for(home, DEFAULT, COMFYUI_API_ALLOWED_HOSTS=host)) as workspace:
+        assert workspace.connect(url).url == url
+
+
+async def test_configured_servers_have_names(home: Path) -> None:
+    (home / "servers.toml").write_text('[near]\nurl = "http://127.0.0.1:7000"\n[far]\nurl = "http://far:8188"\n')
+    async with open_workspace(environment_for(home, DEFAULT)) as workspace:
+        assert workspace.connect("near").url == "http://127.0.0.1:7000"
+        with pytest.raises(NotPermitted):
+            workspace.connect("far")
+        with pytest.raises(UnknownName, match="near, far"):
+            workspace.connect("gpu")
+
+
+async def test_credentials_of_the_setting_are_never_shown(home: Path) -> None:
+    async with open_workspace(environment_for(home, "http://me:secret@127.0.0.1:8188")) as workspace:
+        assert workspace.connect().url == DEFAULT
+
+
+async def test_writing_and_reading_stay_inside_the_fence(home: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    async with open_workspace(environment_for(home, DEFAULT)) as workspace:
+        assert workspace.writable_folder("a/b") == home / "a" / "b"
+        assert workspace.readable(str(outside)) == outside
+        for folder in (str(outside), "..", "a/../.."):
+            with pytest.raises(NotPermitted):
+                workspace.writable_folder(folder)
+    fenced = environment_for(
+        home, DEFAULT, COMFYUI_API_WRITE_FOLDERS=str(outside), COMFYUI_API_READ_FOLDERS=str(outside)
+    )
+    async with open_workspace(fenced) as workspace:
+        assert workspace.writable_folder(str(outside / "x")) == outside / "x"
+        assert workspace.readable(str(outside / "x")) == outside / "x"
+        with pytest.raises(NotPermitted):
+            workspace.readable(str(tmp_path / "x"))
+
+
+async def test_link_out_of_the_fence_is_refused(home: Path, tmp_path: Path) -> None:
+    (home / "link").symlink_to(tmp_path)
+    async with open_workspace(environment_for(home, DEFAULT)) as workspace:
+        with pytest.raises(NotPermitted):
+            workspace.writable_folder("link/elsewhere")
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8188", "ftp://x", "http://", "http://x:port", "file:///etc"])
+def test_what_is_no_address_is_said(url: str) -> None:
+    with pytest.raises(InvalidArgument):
+        clean_url(url)
+
+
+def test_newest_jobs_are_kept_and_others_jobs_too(tmp_path: Path) -> None:
+    ours, theirs = Jobs(tmp_path / "jobs.json"), Jobs(tmp_path / "jobs.json")
+    ours.add(Job("a", DEFAULT, 1.0, "film", "cat"))
+    theirs.add(Job("b", "http://other", 2.0))
+    again = Jobs(tmp_path / "jobs.json")
+    assert again.find("a") == Job("a", DEFAULT, 1.0, "film", "cat")
+    assert again.find("b") == Job("b", "http://other", 2.0)
+    assert again.find("c") is None
