@@ -20,7 +20,7 @@ import pytest
 
 from comfyui_api import sandbox
 from comfyui_api.errors import SandboxError
-from comfyui_api.sandbox import contents, downloads, install, lifecycle, processes
+from comfyui_api.sandbox import contents, downloads, install, lifecycle, pip, processes
 from comfyui_api.sandbox.folders import Home
 from comfyui_api.settings import parse_settings
 
@@ -333,6 +333,56 @@ def test_without_a_network_the_error_names_the_package_and_pips_reason(
     assert "No matching distribution" in log
     assert "secret" not in log + str(caught.value)
     assert sandbox.LICENCE_NOTE in said
+
+
+@pytest.mark.parametrize(
+    ("lines", "position"),
+    [
+        (["Collecting torch==2.13.0"], "looking up torch==2.13.0"),
+        (["  Downloading torch-2.13.0-cp311-cp311-win_amd64.whl (530.1 MB)"], "fetching torch-2.13.0 (530.1 MB)"),
+        (
+            ["Downloading torch-2.13.0-cp311-cp311-win_amd64.whl (530.1 MB)", "Progress 265000000 of 530100000"],
+            "fetching torch-2.13.0 (530.1 MB): 265 of 530 MB",
+        ),
+        (["Using cached numpy-2.4.6-cp311-cp311-win_amd64.whl (12.0 MB)"], "fetching numpy-2.4.6 (12.0 MB)"),
+        (["Processing /opt/wheels/torch-2.13.0+cpu-cp311-cp311-linux.whl"], "unpacking torch-2.13.0+cpu"),
+        (["Installing collected packages: a, b, c"], "installing 3 packages"),
+    ],
+)
+def test_pips_lines_tell_where_it_stands(lines: list[str], position: str) -> None:
+    output = pip.PipOutput()
+    for line in lines:
+        output.read(line)
+    assert output.position == position
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            [
+                "ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: 2.8.0)",
+                "ERROR: No matching distribution found for torch==2.13.0",
+            ],
+            ["torch==2.13.0 could not be fetched", "no build of it for Python"],
+        ),
+        (
+            [
+                "Downloading torch-2.13.0-cp311-cp311-win_amd64.whl (530.1 MB)",
+                "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            ],
+            ["pip failed while fetching torch-2.13.0 (530.1 MB)", "No space left on device"],
+        ),
+        (["Installing collected packages: torch"], ["pip failed while installing 1 package", "ended with status -9"]),
+    ],
+)
+def test_a_failure_of_pip_names_what_it_was_about(lines: list[str], words: list[str]) -> None:
+    output = pip.PipOutput()
+    for line in lines:
+        output.read(line)
+    text = str(pip.failure(output, -9, Path("install.log")))
+    for part in [*words, "install.log"]:
+        assert part in text
 
 
 def test_a_cuda_build_is_sized_and_asked_about(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def ensure_environment(home: Home, *, torch_index: str, say: Say, confirm: Calla
     _clear_away(home)
     try:
         return _build(home, torch_index=torch_index, say=say, confirm=confirm)
-    except SandboxError:
-        # Nothing in it would be used again: what was fetched is in pip's cache.
+    except (SandboxError, OSError):
+        # Nothing in it would be used again: what was fetched is in pip's cache. The disk may be full.
         remove_tree(home.environment)
         raise
 

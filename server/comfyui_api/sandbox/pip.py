@@ -57,16 +57,16 @@ class Pip:
     def _run(self, *arguments: str) -> None:
         progress = _Progress(self._say)
         with output_of([*self._command, *arguments], self._log) as (lines, result):
-            told = _PipOutput()
+            told = PipOutput()
             for line in lines:
                 if line is not None:
                     told.read(line)
                 progress.tell(told)
         if result.returncode != 0:
-            raise _pip_failed(told, result.returncode, self._log)
+            raise failure(told, result.returncode, self._log)
 
 
-class _PipOutput:
+class PipOutput:
     """What pip's lines say about where it stands."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class _Progress:
         self._began = self._last = time.monotonic()
         self._told = ""
 
-    def tell(self, output: _PipOutput) -> None:
+    def tell(self, output: PipOutput) -> None:
         now = time.monotonic()
         position = output.position
         large = bool(re.search(r"\(\d{2,}\.\d MB\)|\([\d.]+ GB\)", output.doing)) and not output.bytes_all
@@ -134,7 +134,8 @@ def _short(wheel: str) -> str:
     return "-".join(re.split(r"[/\\]", wheel)[-1].split("-")[:2])
 
 
-def _pip_failed(output: _PipOutput, exit_status: int, log: Path) -> SandboxError:
+def failure(output: PipOutput, exit_status: int, log: Path) -> SandboxError:
+    """The error for a pip that ended with this status: what could not be had, pip's reason, what to do."""
     reason = output.errors[-1] if output.errors else f"it ended with status {exit_status}, without saying why"
     what = (
         f"{output.missing} could not be fetched" if output.missing else f"pip failed while {output.doing or 'starting'}"
