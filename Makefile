@@ -6,7 +6,7 @@ BIN := .venv/Scripts
 endif
 RUN := $(BIN)/python
 
-.PHONY: demo test check format bench schemas clean
+.PHONY: demo test check inspect format bench schemas clean
 
 demo: .venv/ready
 	$(RUN) scripts/demo.py
@@ -19,6 +19,10 @@ check: .venv/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest
+
+# The MCP inspector, through npx, against the server and a sandbox.
+inspect: .venv/ready
+	$(RUN) scripts/inspect_tools.py
 
 format: .venv/ready
 	$(RUN) -m ruff format .

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from comfyui_api.errors import ComfySilent, ComfyUnreachable, PromptRejected, ServerError, UnknownName
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, InvalidArgument, PromptRejected, ServerError, UnknownName
 from comfyui_api.findings import Finding, errors_in
 from comfyui_api.graph import Prompt, sendable, upstream
 from comfyui_api.jobs import Job
@@ -16,7 +16,7 @@ from comfyui_api.rejection import findings_of_node_errors, findings_of_rejection
 from comfyui_api.repair import closest, with_fixes
 from comfyui_api.results import Submission
 from comfyui_api.runs import QueuedPrompt
-from comfyui_api.validate import dropped_outputs, output_nodes
+from comfyui_api.validate import dropped_outputs, output_nodes, stops_the_server
 from comfyui_api.verdict import Verdict, as_prompt, judge, load_workflow
 from comfyui_api.workspace import Connection, Workspace
 
@@ -56,6 +56,11 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
         # Only what the sound outputs need is sent: a node class that is not installed would sink them too.
         needed = upstream(prompt, sound)
         prompt = {node_id: node for node_id, node in prompt.items() if node_id in needed}
+    if deadly := stops_the_server(prompt):
+        raise InvalidArgument(
+            f"These nodes have no inputs object, and ComfyUI would stop working over them: {', '.join(deadly)}.",
+            'Give each "inputs": {…}, empty if it has none. This cannot be forced.',
+        )
     try:
         receipt = await _submit_once(connection, prompt, front=order.front)
     except ComfyUnreachable as exc:

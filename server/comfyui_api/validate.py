@@ -19,7 +19,7 @@ def validate_prompt(prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
     """
     if not isinstance(prompt, dict):
         return [Finding("error", "invalid_prompt", f"A prompt is an object of nodes, not {_kind(prompt)}.")]
-    findings = _check_classes(prompt, node_classes)
+    findings = _check_form(prompt, node_classes)
     outputs = output_nodes(prompt, node_classes)
     if not outputs and not findings:
         findings.append(
@@ -44,6 +44,15 @@ def output_nodes(prompt: Prompt, node_classes: NodeClasses) -> list[str]:
     return found
 
 
+def stops_the_server(prompt: Prompt) -> list[str]:
+    """The ids of nodes that must never be sent, whatever is forced.
+
+    ComfyUI 0.3.75 accepts a node without inputs where some output is sound without it, and then its worker thread dies
+    over it (comfy_execution/caching.py): nothing runs any more until it is restarted.
+    """
+    return [node_id for node_id, node in prompt.items() if not isinstance(_get(node, "inputs"), dict)]
+
+
 def dropped_outputs(prompt: Prompt, findings: list[Finding], node_classes: NodeClasses) -> list[str]:
     """The output nodes that a run would lose, because they or something they depend on has an error."""
     faulty = {finding.node_id for finding in findings if finding.severity == "error"}
@@ -66,51 +75,32 @@ def uploads_to_look_up(prompt: Prompt, node_classes: NodeClasses) -> list[tuple[
     return sorted(found)
 
 
-def _check_classes(prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
+def _check_form(prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
+    """What every node must have, also one that no output depends on."""
     findings = []
     for node_id, node in prompt.items():
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
-            findings.append(
-                Finding(
-                    "error",
-                    "invalid_prompt",
-                    f"Node {node_id} has no class_type.",
-                    node_id,
-                    received=_short(node),
-                )
-            )
-        elif node["class_type"] not in node_classes:
-            name = node["class_type"]
-            findings.append(
-                Finding(
-                    "error",
-                    "missing_node_type",
-                    f"No node class named '{name}' is installed.",
-                    node_id,
-                    name,
-                    received=name,
-                )
-            )
+            message = f"Node {node_id} has no class_type."
+            findings.append(Finding("error", "invalid_prompt", message, node_id, received=_short(node)))
+            continue
+        name = node["class_type"]
+        if name not in node_classes:
+            message = f"No node class named '{name}' is installed."
+            findings.append(Finding("error", "missing_node_type", message, node_id, name, received=name))
+        if not isinstance(node.get("inputs"), dict):
+            message = f"Node {node_id} ({name}) has no inputs object, and ComfyUI would stop working over it."
+            findings.append(Finding("error", "exception_during_validation", message, node_id, name))
     return findings
 
 
 def _check_node(
     node_id: str, node: dict[str, Any], node_class: NodeClass, prompt: Prompt, node_classes: NodeClasses
 ) -> list[Finding]:
-    if not isinstance(node.get("inputs"), dict):
-        return [
-            Finding(
-                "error",
-                "exception_during_validation",
-                f"Node {node_id} ({node_class.class_type}) has no inputs object.",
-                node_id,
-                node_class.class_type,
-            )
-        ]
+    inputs = _inputs_of(node)
     found = []
-    for spec in node_class.inputs.values():
-        if spec.name in node["inputs"]:
-            value = node["inputs"][spec.name]
+    for spec in node_class.inputs.values() if isinstance(node.get("inputs"), dict) else ():
+        if spec.name in inputs:
+            value = inputs[spec.name]
             fault = _check_link(value, spec, prompt, node_classes) if is_link(value) else _check_value(value, spec)
         elif spec.required and not spec.is_dynamic:
             value, fault = None, ("required_input_missing", f"The required input '{spec.name}' is missing.")
@@ -243,13 +233,17 @@ def _cycles(prompt: Prompt, outputs: list[str]) -> list[Finding]:
     return findings
 
 
+def _get(node: Any, key: str) -> Any:
+    return node.get(key) if isinstance(node, dict) else None
+
+
 def _class_of(node: Any, node_classes: NodeClasses) -> NodeClass | None:
-    class_type = node.get("class_type") if isinstance(node, dict) else None
+    class_type = _get(node, "class_type")
     return node_classes.get(class_type) if isinstance(class_type, str) else None
 
 
 def _inputs_of(node: Any) -> dict[str, Any]:
-    inputs = node.get("inputs") if isinstance(node, dict) else None
+    inputs = _get(node, "inputs")
     return inputs if isinstance(inputs, dict) else {}
 
 

@@ -57,7 +57,7 @@ async def validate_workflow(workspace: Workspace, workflow: str | dict[str, Any]
     if verdict.node_classes is None:
         raise ComfyUnreachable(
             f"The workflow cannot be validated: {verdict.not_checked[0]}",
-            "Start ComfyUI and call check_status once; from then on validation works offline too.",
+            "Once check_status has reached a server, validation works offline too.",
         )
     return Validation(
         valid=not errors_in(verdict.findings),

@@ -180,3 +180,13 @@ async def test_force_lets_the_server_decide(comfyui: str, home: Path) -> None:
         assert (finding["code"], finding["node_id"], finding["input"]) == ("value_smaller_than_min", "1", "width")
         assert finding["received"] == 0
         assert finding["fix"]
+
+
+async def test_not_even_force_sends_what_stops_the_server(comfyui: str, home: Path) -> None:
+    prompt: dict[str, Any] = image_prompt("alive", color=91)
+    prompt["9"] = {"class_type": "ImageInvert"}
+    async with agent(environment_for(home, comfyui)) as user:
+        assert (await user.call("queue_workflow", workflow=prompt))["status"] == "refused"
+        assert "cannot be forced" in await user.fail("queue_workflow", workflow=prompt, force=True)
+        del prompt["9"]
+        assert (await user.finish(await queue(user, prompt)))["state"] == "completed"

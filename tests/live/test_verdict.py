@@ -15,7 +15,7 @@ import pytest
 from comfyui_api.findings import errors_in
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.rejection import findings_of_node_errors, findings_of_rejection
-from comfyui_api.validate import validate_prompt
+from comfyui_api.validate import stops_the_server, validate_prompt
 from tests.support import Prompt
 
 pytestmark = pytest.mark.live
@@ -71,6 +71,8 @@ VALUES: list[Any] = [
     [["1", 0], 0],
     ["2", 0.0],
 ]
+# The real server accepts these, as another output is sound, and never runs anything again: its worker thread dies.
+DEADLY = "no inputs"
 INPUTS = [
     ("1", "width"),
     ("1", "color"),
@@ -178,6 +180,8 @@ def test_verdict_is_the_servers_on_every_case(http: httpx2.Client, node_classes:
     count = stricter = 0
     for name, prompt in cases():
         count += 1
+        if name.endswith(DEADLY):
+            continue
         theirs = by_server(http, prompt)
         errors = errors_in(validate_prompt(prompt, node_classes))
         ours_bad, theirs_bad = bool(errors), theirs.refused or bool(theirs.faulty)
@@ -206,3 +210,12 @@ def test_every_finding_says_what_to_do(node_classes: NodeClasses) -> None:
     for name, prompt in cases():
         for finding in validate_prompt(prompt, node_classes):
             assert finding.fix, f"{name}: {finding}"
+
+
+def test_nodes_without_inputs_are_refused_before_they_stop_the_server(node_classes: NodeClasses) -> None:
+    deadly = {name: prompt for name, prompt in cases() if name.endswith(DEADLY)}
+    assert len(deadly) == len(BASE)
+    for name, prompt in deadly.items():
+        node = name.split(" ", 1)[0]
+        assert stops_the_server(prompt) == [node]
+        assert node in {error.node_id for error in errors_in(validate_prompt(prompt, node_classes))}

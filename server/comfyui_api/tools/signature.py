@@ -38,7 +38,7 @@ class Tool:
 
     @cached_property
     def description(self) -> str:
-        return inspect.cleandoc(self.run.__doc__ or "")
+        return " ".join((self.run.__doc__ or "").split())
 
     @cached_property
     def takes_report(self) -> bool:

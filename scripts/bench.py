@@ -1,0 +1,197 @@
+"""The budgets of the design, measured: each figure beside a bare one of the same run, as a ratio where there is one.
+
+Start and memory against a bare server on the same SDK; queue to answer against a bare HTTP script on the same sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx2
+import psutil
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+
+from comfyui_api import sandbox
+from comfyui_api.node_class import NodeClasses
+from comfyui_api.tools import INSTRUCTIONS
+from comfyui_api.validate import validate_prompt
+from comfyui_api.workspace import read_settings
+
+# A bare installation has no rich, which the SDK would load for its log.
+BARE = """
+import sys
+sys.modules["rich"] = None
+from mcp.server.mcpserver import MCPServer
+server = MCPServer("bare")
+@server.tool()
+def hello(name: str) -> str:
+    return name
+server.run()
+"""
+OURS = [sys.executable, "-m", "comfyui_api", "serve"]
+RUNS = 15
+
+
+def seconds_to_initialize(command: list[str], environment: dict[str, str]) -> float:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}) + "\n"
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(request)
+        process.stdin.flush()
+        process.stdout.readline()
+        took = time.perf_counter() - began
+        process.stdin.close()
+        process.wait(10)
+    return took
+
+
+def bench_start(environment: dict[str, str]) -> None:
+    ratios, ours, bares = [], [], []
+    for _ in range(RUNS):
+        bare = seconds_to_initialize([sys.executable, "-c", BARE], environment)
+        own = seconds_to_initialize(OURS, environment)
+        ratios.append(own / bare)
+        ours.append(own)
+        bares.append(bare)
+    row(
+        "start to initialize",
+        f"{median(ours):.3f} s",
+        f"{median(bares):.3f} s",
+        median(ratios),
+        "≤ 1.15 × a bare server",
+    )
+
+
+async def bench_listing(environment: dict[str, str]) -> None:
+    server = StdioServerParameters(command=OURS[0], args=OURS[1:], env=environment)
+    before = {child.pid for child in psutil.Process().children()}
+    async with Client(server, mode="legacy") as client:
+        tools = (await client.list_tools()).tools
+        (process,) = [child for child in psutil.Process().children() if child.pid not in before]
+        memory = process.memory_info().rss + sum(child.memory_info().rss for child in process.children(recursive=True))
+    listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
+    size = len(json.dumps(listed, ensure_ascii=False, separators=(",", ":"))) + len(INSTRUCTIONS)
+    row("tools/list + instructions", f"{size} characters", "", None, "≤ 16,000 characters")
+    row("memory after tools/list", f"{memory / 2**20:.0f} MB", "", None, "≤ 75 MB")
+
+
+def prompt(size: int) -> dict[str, Any]:
+    """A run that takes the longer the larger the picture: scaling up is plain work for the CPU."""
+    color = random.randrange(0xFFFFFF)  # never from the cache
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": color}},
+        "2": {
+            "class_type": "ImageScale",
+            "inputs": {
+                "image": ["1", 0],
+                "upscale_method": "lanczos",
+                "width": size,
+                "height": size,
+                "crop": "disabled",
+            },
+        },
+        "3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}},
+    }
+
+
+def bare_run(http: httpx2.Client, size: int) -> float:
+    """What a script would do: POST /prompt, ask /history as fast as it can."""
+    prompt_id = str(uuid.uuid4())
+    began = time.perf_counter()
+    http.post("/prompt", json={"prompt": prompt(size), "prompt_id": prompt_id, "client_id": "bench"}).raise_for_status()
+    while not http.get(f"/history/{prompt_id}").json():
+        time.sleep(0.002)
+    return time.perf_counter() - began
+
+
+async def bench_runs(url: str, environment: dict[str, str]) -> None:
+    server = StdioServerParameters(command=OURS[0], args=OURS[1:], env=environment)
+    with httpx2.Client(base_url=url) as http:
+        async with Client(server) as client:
+
+            async def own_run(size: int) -> float:
+                began = time.perf_counter()
+                queued = await client.call_tool("queue_workflow", {"workflow": prompt(size)})
+                assert isinstance(queued.structured_content, dict)
+                arguments = {"prompt_id": queued.structured_content["prompt_id"]}
+                done = await client.call_tool("poll_result", arguments)
+                assert isinstance(done.structured_content, dict)
+                assert done.structured_content["state"] == "completed"
+                return time.perf_counter() - began
+
+            for size in (64, 2048):
+                await own_run(size)  # the first one reads the inventory and opens the socket
+                pairs = [(bare_run(http, size), await own_run(size)) for _ in range(RUNS)]
+                bare, own = median([pair[0] for pair in pairs]), median([pair[1] for pair in pairs])
+                extra = median([pair[1] - pair[0] for pair in pairs]) * 1000
+                ratio = median([pair[1] / pair[0] for pair in pairs])
+                goal = "≤ + 15 ms, and ≤ 1.2 × from 100 ms on"
+                row(f"queue to answer ({extra:+.1f} ms)", f"{own:.3f} s", f"{bare:.3f} s", ratio, goal)
+
+
+def bench_validate(url: str) -> None:
+    with httpx2.Client(base_url=url) as http:
+        classes = NodeClasses.from_object_info(http.get("/object_info").json())
+    chain: dict[str, Any] = {"0": {"class_type": "EmptyImage", "inputs": {}}}
+    chain["0"]["inputs"] = {"width": 64, "height": 64, "batch_size": 1, "color": 0}
+    for index in range(1, 999):
+        link = [str(index - 1), 0]
+        chain[str(index)] = {"class_type": "ImageBlend", "inputs": {"image1": link, "image2": link}}
+        chain[str(index)]["inputs"] |= {"blend_factor": 0.5, "blend_mode": "normal"}
+    chain["999"] = {"class_type": "PreviewImage", "inputs": {"images": ["998", 0]}}
+    assert validate_prompt(chain, classes) == []
+    took = median([timed(lambda: validate_prompt(chain, classes)) for _ in range(RUNS)])
+    row("validate 1,000 nodes", f"{took * 1000:.1f} ms", "", None, "≤ 50 ms")
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def row(what: str, own: str, bare: str, ratio: float | None, goal: str) -> None:
+    print(f"{what:<30} {own:>18} {bare:>10} {f'{ratio:.2f} ×' if ratio else '':>8}   {goal}", flush=True)
+
+
+def main() -> None:
+    settings = read_settings(os.environ)
+    place = sandbox.default_home(settings)
+    state = sandbox.start(
+        place, name="bench", torch_index=settings.sandbox_torch_index, say=print, confirm=lambda _: False
+    )
+    try:
+        with tempfile.TemporaryDirectory() as home:
+            environment = {**os.environ, "COMFYUI_API_HOME": home, "COMFYUI_URL": str(state.url)}
+            print(f"\n{'':<30} {'comfyui-api':>18} {'bare':>10} {'ratio':>8}   budget")
+            bench_start(environment)
+            anyio.run(bench_listing, environment)
+            anyio.run(bench_runs, str(state.url), environment)
+            bench_validate(str(state.url))
+    finally:
+        sandbox.stop(place, name="bench")
+
+
+if __name__ == "__main__":
+    main()
