@@ -23,6 +23,7 @@ from comfyui_api import sandbox
 from comfyui_api.previews import contact_sheet
 from comfyui_api.workspace import read_settings
 
+CAPTIONS = {"5": "blended with its negative", "6": "inverted", "9": "upscaled 4 × by an untrained model"}
 OUTPUT = Path(__file__).resolve().parent.parent / "demo-output"
 
 
@@ -67,8 +68,8 @@ def make_workflow(picture: str, upscale_model: str | None) -> dict[str, Any]:
     return workflow
 
 
-async def run_main_job(url: str, upscale_model: str | None) -> list[Path]:
-    """The tool calls of the main job, each with what it answered. Returns the saved files."""
+async def run_main_job(url: str, upscale_model: str | None) -> None:
+    """The tool calls of the main job, each with what it answered."""
     source = OUTPUT / "input.png"
     make_picture(source)
     environment = {**os.environ, "COMFYUI_URL": url, "COMFYUI_API_HOME": str(OUTPUT)}
@@ -119,13 +120,12 @@ async def run_main_job(url: str, upscale_model: str | None) -> list[Path]:
 
         step("get_output")
         delivery = await call("get_output", prompt_id=queued["prompt_id"], directory=str(OUTPUT))
-        files = [Path(file["path"]) for file in delivery["files"]]
-        for path in files:
+        files = {file["node_id"]: Path(file["path"]) for file in delivery["files"]}
+        for path in files.values():
             print(f"  {path}")
     sheet = OUTPUT / "contact-sheet.png"
-    contact_sheet([("input", source), *((path.stem, path) for path in files)], sheet)
+    contact_sheet([("input", source), *((CAPTIONS[node], path) for node, path in sorted(files.items()))], sheet)
     print(f"\nContact sheet: {sheet}")
-    return files
 
 
 def step(title: str) -> None:

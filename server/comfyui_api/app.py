@@ -117,7 +117,7 @@ async def call(context: Context, name: str, arguments: dict[str, Any]) -> ToolRe
 
 
 def _answer(result: ToolResult) -> CallToolResult:
-    structured = fitted(as_json(result), TEXT_LIMIT)
+    structured = fitted(_sendable(as_json(result)), TEXT_LIMIT)
     content: list[ContentBlock] = [TextContent(text=_compact(structured))]
     content.extend(
         ImageContent(data=base64.b64encode(picture.content).decode(), mime_type=picture.media_type)
@@ -132,8 +132,20 @@ def _answer(result: ToolResult) -> CallToolResult:
     return CallToolResult(content=content, structured_content=structured)
 
 
+def _sendable(result: dict[str, Any]) -> dict[str, Any]:
+    """The result without what JSON in UTF-8 cannot carry: NaN and infinities become text, lone surrogates marks."""
+    try:
+        json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        text = json.dumps(result, ensure_ascii=False).encode("utf-8", "replace").decode()
+        cleaned: dict[str, Any] = json.loads(text, parse_constant=str)
+        return cleaned
+    return result
+
+
 def _failure(code: str, text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=f"{code}: {text}"[:TEXT_LIMIT])], is_error=True)
+    carried = f"{code}: {text}"[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+    return CallToolResult(content=[TextContent(text=carried)], is_error=True)
 
 
 def fitted(result: dict[str, Any], limit: int) -> dict[str, Any]:

@@ -124,19 +124,19 @@ class ComfyClient:
             body["front"] = True
         if workflow is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
-        reply = await self._call("POST", "/prompt", json=body)
+        reply = await self._post("/prompt", body)
         return self._parse(lambda raw: replies.queued_prompt(prompt_id, raw), reply)
 
     async def interrupt(self, prompt_id: str) -> None:
         """Stop this run if it is running. The server answers alike whether it was or not."""
-        await self._call("POST", "/interrupt", json={"prompt_id": prompt_id})
+        await self._post("/interrupt", {"prompt_id": prompt_id})
 
     async def delete_pending(self, prompt_ids: list[str]) -> None:
         """Take runs out of the queue. The server answers alike whether they were in it or not."""
-        await self._call("POST", "/queue", json={"delete": prompt_ids})
+        await self._post("/queue", {"delete": prompt_ids})
 
     async def free(self, *, unload_models: bool, free_memory: bool) -> None:
-        await self._call("POST", "/free", json={"unload_models": unload_models, "free_memory": free_memory})
+        await self._post("/free", {"unload_models": unload_models, "free_memory": free_memory})
 
     async def upload(
         self, name: str, content: bytes, media_type: str, *, subfolder: str | None, overwrite: bool
@@ -178,6 +178,11 @@ class ComfyClient:
             return await self._call("GET", path, limit=limit)
         except ComfySilent:
             return await self._call("GET", path, limit=limit)
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        # Encoded here: prompts may hold NaN and lone surrogates. ComfyUI saves such ones and reads them again.
+        content = json.dumps(body).encode("ascii")
+        return await self._call("POST", path, content=content, headers={"Content-Type": "application/json"})
 
     async def _call(self, method: str, path: str, *, limit: int = REPLY_LIMIT, **body: Any) -> Any:
         with self._translated(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from comfyui_api.findings import Finding
@@ -249,6 +250,8 @@ def _inputs_of(node: Any) -> dict[str, Any]:
 
 def _short(value: Any) -> Any:
     """The value as received, long ones cut: findings are read by agents."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no word for it
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else repr(value)

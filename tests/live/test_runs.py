@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import anyio
 import pytest
 
 from tests.live.test_main_job import sleeping_prompt
-from tests.support import Agent, agent, environment_for, image_prompt
+from tests.support import Agent, agent, environment_for, image_prompt, stdio_agent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
 
@@ -190,3 +191,20 @@ async def test_not_even_force_sends_what_stops_the_server(comfyui: str, home: Pa
         assert "cannot be forced" in await user.fail("queue_workflow", workflow=prompt, force=True)
         del prompt["9"]
         assert (await user.finish(await queue(user, prompt)))["state"] == "completed"
+
+
+async def test_nan_and_lone_surrogates_go_to_the_server_and_come_back(comfyui: str, home: Path) -> None:
+    prompt: dict[str, Any] = image_prompt("odd", color=92)
+    prompt["1"]["is_changed"] = [float("nan")]
+    prompt["1"]["_meta"] = {"title": "\ud800", "note": float("inf")}
+    (home / "odd.json").write_text(json.dumps(prompt), encoding="utf-8")
+    prompt["1"]["inputs"] |= {"width": float("nan"), "color": "\udcff"}
+    (home / "wrong.json").write_text(json.dumps(prompt), encoding="utf-8")
+    async with stdio_agent(environment_for(home, comfyui)) as user:
+        queued = await user.call("queue_workflow", workflow="odd.json")
+        assert (await user.finish(queued["prompt_id"]))["state"] == "completed"
+        refused = await user.call("queue_workflow", workflow="wrong.json")
+        assert {finding["input"]: finding["received"] for finding in refused["findings"]} == {
+            "width": "nan",
+            "color": "?",
+        }
