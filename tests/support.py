@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -27,8 +28,13 @@ Prompt = dict[str, Any]
 
 def environment_for(home: Path, url: str, **more: str) -> dict[str, str]:
     """The environment of a user whose working folder is `home`: nothing of the machine's own settings counts."""
-    config = home / "no-settings.toml"
+    config = settings_file(home)
     return {"COMFYUI_API_HOME": str(home), "COMFYUI_URL": url, "COMFYUI_API_CONFIG": str(config), **more}
+
+
+def settings_file(home: Path) -> Path:
+    """The settings file of that user, beside which servers.toml stands. It does not exist until a test writes it."""
+    return home.parent / "config" / "settings.toml"
 
 
 @dataclass
@@ -112,6 +118,8 @@ class Proxy:
     url: str = ""
     fault: Callable[[bytes], str | None] = lambda _: None
     seen: list[bytes] = field(default_factory=list)
+    replace_reply: tuple[bytes, bytes] | None = None
+    """(start of a request's head, what the client gets instead of the server's answer to it)."""
 
     async def serve(self, *, task_status: Any) -> None:
         async with await listening() as listener:
@@ -138,7 +146,8 @@ class Proxy:
                 head = chunk.split(b"\r\n", 1)[0]
                 if head.endswith(b"HTTP/1.1"):
                     self.seen.append(head)
-                    state["fault"] = self.fault(head)
+                    replaced = self.replace_reply is not None and head.startswith(self.replace_reply[0])
+                    state["fault"] = "replace" if replaced else self.fault(head)
                     if state["fault"] == "lose_request":
                         break
                 await server.send(chunk)
@@ -152,6 +161,9 @@ class Proxy:
         try:
             async for chunk in server:
                 if state["fault"] == "lose_reply":
+                    break
+                if state["fault"] == "replace" and self.replace_reply is not None:
+                    await client.send(self.replace_reply[1])
                     break
                 if state["fault"] != "hold":
                     await client.send(chunk)
@@ -171,17 +183,20 @@ async def proxy(url: str) -> AsyncIterator[Proxy]:
 
 
 @asynccontextmanager
-async def answering(reply: bytes | Callable[[SocketStream], Awaitable[None]]) -> AsyncIterator[str]:
-    """A little server that answers everything with the same bytes, whatever they are. Yields its URL."""
+async def answering(reply: bytes | Callable[..., Awaitable[None]]) -> AsyncIterator[str]:
+    """A little server that answers everything with the same bytes, whatever they are, or as a function of the stream
+    (and the request's head) does. Yields its URL."""
 
     async def handle(stream: SocketStream) -> None:
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with stream:
-                await _read_request(stream)
-                if callable(reply):
-                    await reply(stream)
-                else:
+                head = await _read_request(stream)
+                if not callable(reply):
                     await stream.send(reply)
+                elif len(inspect.signature(reply).parameters) > 1:
+                    await reply(stream, head)
+                else:
+                    await reply(stream)
 
     async with await listening() as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, handle)
@@ -189,7 +204,7 @@ async def answering(reply: bytes | Callable[[SocketStream], Awaitable[None]]) ->
         tasks.cancel_scope.cancel()
 
 
-async def _read_request(stream: SocketStream) -> None:
+async def _read_request(stream: SocketStream) -> bytes:
     """Read one request to its end: who answers earlier and hangs up may have the answer lost on its way."""
     received = b""
     while b"\r\n\r\n" not in received:
@@ -198,6 +213,7 @@ async def _read_request(stream: SocketStream) -> None:
     length = re.search(rb"(?i)content-length: (\d+)", head)
     while length and len(body) < int(length[1]):
         body += await stream.receive()
+    return head
 
 
 async def listening() -> MultiListener[SocketStream]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import comfyui_api
-from tests.support import environment_for, image_prompt
+from tests.support import environment_for, image_prompt, settings_file
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -73,7 +73,8 @@ def test_offline_status_and_queue_tell_by_exit_code_and_json(home: Path) -> None
 
 
 def test_wrong_setting_is_said_at_the_start(home: Path) -> None:
-    (home / "no-settings.toml").write_text("timeout = 'soon'")
+    settings_file(home).parent.mkdir()
+    settings_file(home).write_text("timeout = 'soon'")
     for arguments in (("status",), ("serve",)):
         done = console(home, *arguments, text="")
         assert done.returncode != 0

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comfyui_api.client import MALFORMED
+from comfyui_api.findings import findings_of
 from comfyui_api.follow import failure_of, outputs_of, why_no_outputs
-from comfyui_api.rejection import findings_of_rejection
-from comfyui_api.replies import history_entry, kind_of, queue_state, system_stats
+from comfyui_api.replies import history_entry, kind_of, queue_state, rejection, system_stats
 from comfyui_api.runs import HistoryEntry
 from tests.support import DATA
 
@@ -74,21 +75,23 @@ def test_system_stats() -> None:
 @pytest.mark.parametrize(
     ("name", "code", "node", "input_name"),
     [
-        ("prompt_not_in_list", "value_not_in_list", "1", None),
+        ("prompt_not_in_list", "value_not_in_list", "1", "ckpt_name"),
         ("prompt_link_missing_node", "exception_during_validation", "2", None),
         ("prompt_unknown_class", "invalid_prompt", None, None),
         ("prompt_cycle", "prompt_outputs_failed_validation", None, None),
     ],
 )
 def test_every_rejection_becomes_findings(name: str, code: str, node: str | None, input_name: str | None) -> None:
-    body = capture(name)["body"]
-    findings = findings_of_rejection(body["error"], body["node_errors"])
-    assert findings
-    assert findings[0].code == code
-    if node is not None:
-        assert findings[0].node_id in body["node_errors"]
-    assert all(finding.message for finding in findings)
-    assert input_name is None
+    finding = findings_of(rejection(capture(name)["body"]))[0]
+    assert (finding.code, finding.node_id, finding.input) == (code, node, input_name)
+    assert finding.message
+
+
+def test_server_words_are_bounded() -> None:
+    extra = {"input_name": "x", "received_value": "v" * 50_000}
+    errors = [{"type": "odd", "message": "m" * 50_000, "details": "d" * 50_000, "extra_info": extra}]
+    (fault,) = rejection({"error": {}, "node_errors": {"1": {"errors": errors, "class_type": "X"}}})
+    assert len(repr(fault)) < 5_000
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_kind_goes_by_the_ending(name: str, kind: str) -> None:
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=12,
 )
@@ -116,9 +119,31 @@ ANYTHING = st.recursive(
     )
     | ANYTHING
 )
-def test_any_reply_is_parsed_or_refused_as_the_client_expects(raw: Any) -> None:
+def test_any_history_is_parsed_or_refused_as_the_client_expects(raw: Any) -> None:
     try:
         parsed = history_entry("id", raw)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return  # what client._parse translates
+    except MALFORMED:
+        return
     outputs_of(parsed)
+
+
+@given(
+    ANYTHING | st.fixed_dictionaries({"error": ANYTHING, "node_errors": st.dictionaries(st.text(max_size=2), ANYTHING)})
+)
+def test_any_rejection_is_parsed_or_refused_as_the_client_expects(raw: Any) -> None:
+    try:
+        findings_of(rejection(raw))
+    except MALFORMED:
+        return
+
+
+@given(
+    st.fixed_dictionaries(
+        {"queue_running": st.lists(ANYTHING, max_size=2), "queue_pending": st.lists(st.lists(ANYTHING, max_size=5))}
+    )
+)
+def test_any_queue_is_parsed_or_refused_as_the_client_expects(raw: Any) -> None:
+    try:
+        queue_state(raw)
+    except MALFORMED:
+        return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -105,9 +106,29 @@ async def test_json_text_is_taken_where_an_object_is_meant(home: Path) -> None:
 
 
 def test_long_lists_are_cut_and_it_is_said() -> None:
-    result = {"a": [{"text": "x" * 90}] * 500, "b": [1, 2], "message": "m"}
+    result = {"findings": [{"text": "x" * 90}] * 500, "b": [1, 2], "message": "m"}
     short = fitted(result, 10_000)
     assert len(json.dumps(short, separators=(",", ":"))) <= 10_000
-    assert short["cut"]["a"].endswith("of 500")
+    assert short["cut"]["findings"].endswith("of 500; mend these and validate again")
     assert short["b"] == [1, 2]
     assert fitted({"b": [1]}, 10_000) == {"b": [1]}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"findings": [{"message": "x" * 30_000, "received": "y" * 30_000}], "message": "why"},
+        {"message": "z" * 30_000, "findings": [{"message": "the reason"}]},
+        {"findings": [{"message": f"{n}" * 3000} for n in range(50)], "message": "z" * 9000},
+    ],
+)
+def test_reason_is_never_cut_away_whole(result: dict[str, Any]) -> None:
+    short = fitted(result, 10_000)
+    assert len(json.dumps(short, ensure_ascii=False, separators=(",", ":"))) <= 10_000
+    assert short["findings"][0]["message"]
+
+
+async def test_null_means_the_default_where_there_is_one(home: Path) -> None:
+    async with agent(environment_for(home, NOBODY)) as user:
+        assert (await user.call("check_status", refresh_inventory=None, server=None))["online"] is False
+        assert "workflow is None" in await user.fail("queue_workflow", workflow=None)

@@ -21,6 +21,7 @@ def _serve() -> None:
     # Collecting garbage while modules load costs a sixth of the start; what was loaded then stays for good.
     gc.disable()
     import os  # noqa: PLC0415
+    import signal  # noqa: PLC0415
 
     import anyio  # noqa: PLC0415
 
@@ -29,12 +30,12 @@ def _serve() -> None:
 
     gc.enable()
     gc.freeze()
+    # The thread that reads standard input cannot be stopped: Ctrl-C ends the process as SIGTERM does.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         anyio.run(serve_stdio, dict(os.environ))
     except ComfyError as exc:
         sys.exit(f"comfyui-api: {exc}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

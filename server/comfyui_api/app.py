@@ -32,10 +32,17 @@ from comfyui_api.repair import closest
 from comfyui_api.results import ToolResult, as_json
 from comfyui_api.tools import INSTRUCTIONS, TOOLS
 from comfyui_api.tools.signature import Tool
-from comfyui_api.workspace import Workspace, open_workspace, read_settings
+from comfyui_api.workspace import Workspace, open_workspace, read_settings, working_folder
 
 TEXT_LIMIT = 10_000
 LINKS_SHOWN = 20
+THE_REST = {
+    "findings": "mend these and validate again",
+    "outputs": "get_output saves all of them",
+    "files": "all are saved in the same folder",
+    "missing": "the others for the same reasons",
+    "stopped": "all of them are stopped",
+}
 
 log = logging.getLogger(__name__)
 Context = ServerRequestContext[Workspace, Any]
@@ -64,7 +71,9 @@ async def serve_stdio(environment: Mapping[str, str]) -> None:
     """Serve MCP over standard input and output until the client closes them."""
     from mcp.server.stdio import stdio_server  # noqa: PLC0415  # other transports do without
 
-    logging.basicConfig(level=read_settings(environment).log_level.upper(), stream=sys.stderr)
+    settings = read_settings(environment)
+    working_folder(settings)  # what is wrong with it is said now, in words, and not from within the protocol
+    logging.basicConfig(level=settings.log_level.upper(), stream=sys.stderr)
     server = build_server(environment)
     async with stdio_server() as (incoming, outgoing):
         await server.run(incoming, outgoing, server.create_initialization_options())
@@ -117,7 +126,7 @@ async def call(context: Context, name: str, arguments: dict[str, Any]) -> ToolRe
 
 
 def _answer(result: ToolResult) -> CallToolResult:
-    structured = fitted(_sendable(as_json(result)), TEXT_LIMIT)
+    structured = fitted(as_json(result), TEXT_LIMIT)
     content: list[ContentBlock] = [TextContent(text=_compact(structured))]
     content.extend(
         ImageContent(data=base64.b64encode(picture.content).decode(), mime_type=picture.media_type)
@@ -132,34 +141,41 @@ def _answer(result: ToolResult) -> CallToolResult:
     return CallToolResult(content=content, structured_content=structured)
 
 
-def _sendable(result: dict[str, Any]) -> dict[str, Any]:
-    """The result without what JSON in UTF-8 cannot carry: NaN and infinities become text, lone surrogates marks."""
-    try:
-        json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:
-        text = json.dumps(result, ensure_ascii=False).encode("utf-8", "replace").decode()
-        cleaned: dict[str, Any] = json.loads(text, parse_constant=str)
-        return cleaned
-    return result
-
-
 def _failure(code: str, text: str) -> CallToolResult:
     carried = f"{code}: {text}"[:TEXT_LIMIT].encode("utf-8", "replace").decode()
     return CallToolResult(content=[TextContent(text=carried)], is_error=True)
 
 
 def fitted(result: dict[str, Any], limit: int) -> dict[str, Any]:
-    """The result with its longest lists cut until its text fits; `cut` tells of each how many there were."""
+    """The result with its longest lists cut, and then its longest texts, until its text fits.
+
+    `cut` tells of each list how many there were and where the others are.
+    """
     whole = {name: len(value) for name, value in result.items() if isinstance(value, list)}
     while len(_compact(result)) > limit:
-        lengths = {name: len(_compact(value)) for name, value in result.items() if isinstance(value, list) and value}
+        lengths = {
+            name: len(_compact(value)) for name, value in result.items() if isinstance(value, list) and value[1:]
+        }
         if not lengths:
             break
         longest = max(lengths, key=lambda name: lengths[name])
         kept = result[longest][: len(result[longest]) * 3 // 4]
-        cut = {**result.get("cut", {}), longest: f"the first {len(kept)} of {whole[longest]}"}
-        result = {**result, longest: kept, "cut": cut}
+        note = f"the first {len(kept)} of {whole[longest]}; {THE_REST.get(longest, 'ask for less at a time')}"
+        result = {**result, longest: kept, "cut": {**result.get("cut", {}), longest: note}}
+    for length in (2000, 500, 100):
+        if len(_compact(result)) > limit:
+            result = _with_short_texts(result, length)
     return result
+
+
+def _with_short_texts(value: Any, length: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_short_texts(item, length) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_short_texts(item, length) for item in value]
+    if isinstance(value, str) and len(value) > length:
+        return f"{value[:length]}… ({len(value):,} characters in all)"
+    return value
 
 
 def _compact(value: Any) -> str:

@@ -17,7 +17,7 @@ import typer
 
 from comfyui_api import __version__, control, sandbox, status, submit, upload, verdict
 from comfyui_api.collect import get_output
-from comfyui_api.errors import ComfyError, InvalidArgument
+from comfyui_api.errors import ComfyError, InvalidArgument, UnknownName
 from comfyui_api.follow import poll_result
 from comfyui_api.results import ToolResult, as_json
 from comfyui_api.workspace import Workspace, open_workspace, read_settings
@@ -77,7 +77,7 @@ def _status(
 @app.command()
 def validate(workflow: str, server: Server = None) -> None:
     """What ComfyUI would refuse in a workflow, with the fixes."""
-    result = _do(lambda workspace: verdict.validate_workflow(workspace, workflow, server))
+    result = _do(lambda workspace: verdict.validate_workflow(workspace, _here(workflow), server))
     _show(result)
     raise typer.Exit(0 if result.valid else 1)
 
@@ -96,7 +96,7 @@ def queue(
     server: Server = None,
 ) -> None:
     """Validate a workflow and queue it; without a server, save it for loading by hand."""
-    order = submit.Order(workflow, _overrides(inputs), project, name, front, allow_partial, force)
+    order = submit.Order(_here(workflow), _overrides(inputs), project, name, front, allow_partial, force)
     result = _do(lambda workspace: submit.queue_workflow(workspace, order, server))
     _show(result)
     raise typer.Exit(1 if result.status == "refused" else 0)
@@ -125,7 +125,8 @@ def get(
     server: Server = None,
 ) -> None:
     """Save the files of a finished run."""
-    _show(_do(lambda workspace: get_output(workspace, prompt_id, server, directory=directory, previews=False)))
+    folder = _here(directory) if directory else None
+    _show(_do(lambda workspace: get_output(workspace, prompt_id, server, directory=folder, previews=False)))
 
 
 @app.command("upload")
@@ -136,7 +137,7 @@ def _upload(
     server: Server = None,
 ) -> None:
     """Bring a file to ComfyUI's input folder."""
-    _show(_do(lambda space: upload.upload_image(space, path, server, subfolder=subfolder, overwrite=overwrite)))
+    _show(_do(lambda space: upload.upload_image(space, _here(path), server, subfolder=subfolder, overwrite=overwrite)))
 
 
 @app.command()
@@ -190,21 +191,26 @@ def sandbox_start(
 @sandbox_app.command("status")
 def sandbox_status(name: Annotated[str | None, typer.Option(help="Only this sandbox.")] = None) -> None:
     """Which sandboxes there are, and which of them run."""
-    home = sandbox.default_home(read_settings(os.environ))
-    _show_sandboxes([sandbox.status(home, name=name)] if name else sandbox.list_sandboxes(home))
+    if name:
+        _show_sandboxes([sandbox.status(_existing(name), name=name)])
+    else:
+        _show_sandboxes(sandbox.list_sandboxes(sandbox.default_home(read_settings(os.environ))))
 
 
 @sandbox_app.command("stop")
 def sandbox_stop(name: Name = "default") -> None:
     """Stop a sandbox."""
-    _show_sandboxes([sandbox.stop(sandbox.default_home(read_settings(os.environ)), name=name)])
+    _show_sandboxes([sandbox.stop(_existing(name), name=name)])
 
 
 @sandbox_app.command("remove")
 def sandbox_remove(
-    name: Annotated[str | None, typer.Option(help="Only this sandbox; without it, the installation too.")] = None,
+    name: Annotated[str | None, typer.Option(help="This sandbox.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All sandboxes and the installation.")] = False,
 ) -> None:
     """Stop and delete a sandbox, or all of them with the installation."""
+    if bool(name) == everything:
+        raise InvalidArgument("Nothing was named to be removed.", "Give --name NAME, or --all.")
     sandbox.remove(sandbox.default_home(read_settings(os.environ)), name=name)
 
 
@@ -229,10 +235,33 @@ def _overrides(entries: list[str]) -> dict[str, Any]:
     return found
 
 
+def _here(path: str) -> str:
+    """A path as the shell means it, from its own folder; JSON given in place of a path stays as it is."""
+    return path if path.lstrip()[:1] in ("{", "[", "") else str(Path.cwd() / path)
+
+
+def _existing(name: str) -> Path:
+    """The home of sandboxes, if there is one of that name."""
+    home = sandbox.default_home(read_settings(os.environ))
+    names = [state.name for state in sandbox.list_sandboxes(home)]
+    if name not in names:
+        raise UnknownName(f"There is no sandbox '{name}'.", f"These exist: {', '.join(names) or 'none'}.")
+    return home
+
+
 def _show(result: ToolResult) -> None:
-    typer.echo(json.dumps(as_json(result), ensure_ascii=False, indent=2))
+    _print_json(as_json(result))
 
 
 def _show_sandboxes(states: list[sandbox.SandboxState]) -> None:
     entries = [{key: str(value) for key, value in vars(state).items() if value is not None} for state in states]
-    typer.echo(json.dumps(entries, ensure_ascii=False, indent=2))
+    _print_json(entries)
+
+
+def _print_json(content: Any) -> None:
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # a console that does not speak UTF-8
+        text = json.dumps(content, indent=2)
+    print(text)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
+import anyio.to_thread
 import httpx2
 
 from comfyui_api import replies
@@ -22,7 +24,9 @@ from comfyui_api.errors import (
     ComfyFailed,
     ComfySilent,
     ComfyUnreachable,
+    FileGone,
     FileProblem,
+    InvalidArgument,
     PromptRejected,
     UnexpectedReply,
 )
@@ -32,8 +36,13 @@ from comfyui_api.runs import FolderType, HistoryEntry, QueuedPrompt, QueueState,
 T = TypeVar("T")
 
 REPLY_LIMIT = 64 * 2**20
+QUEUE_LIMIT = 512 * 2**20  # a thousand waiting runs with their workflows
+ERROR_TEXT_LIMIT = 64 * 2**10
+PARSED_ASIDE = 2**20  # larger replies are parsed in a thread, so that others are served meanwhile
 OBJECT_INFO_LIMIT = 512 * 2**20
 
+# What parsing a reply of another shape can raise.
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 _LOST = (
     httpx2.ReadTimeout,
     httpx2.WriteTimeout,
@@ -46,27 +55,33 @@ _LOST = (
 
 
 class ComfyClient:
-    """A connection to the ComfyUI at `url`; a user and password in it become basic authentication.
+    """A connection to the ComfyUI at `url`, with (user, password) for basic authentication where it needs them.
 
-    `timeout` is in seconds without a byte, `client_id` names this process.
+    `timeout` is in seconds without a byte. `client_id` names this connection for its whole life: ComfyUI keeps one
+    event stream a client id, so a server that is known under two names is met with two of them.
 
     Every method raises ComfyUnreachable where nobody listens, ComfySilent where no answer came, and the other
     ServerErrors by status. Reads that got no answer are asked once more; writes never are.
     """
 
-    def __init__(self, url: str, *, client_id: str, timeout: float) -> None:
-        parts = urlsplit(url.rstrip("/"))
-        self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        self.client_id = client_id
+    def __init__(self, url: str, *, timeout: float, auth: tuple[str, str] | None = None) -> None:
+        self.url = url
+        self.client_id = str(uuid.uuid4())
         self._timeout = timeout
-        host = parts.hostname or ""
-        self.http = httpx2.AsyncClient(
-            base_url=self.url,
-            timeout=timeout,
-            auth=(unquote(parts.username), unquote(parts.password or "")) if parts.username else None,
-            # A proxy of the environment is for the outside world, never for a server on this machine.
-            trust_env=not is_loopback(host),
-        )
+        try:
+            # A proxy of the environment is for the outside world, not for a server on this machine or the LAN.
+            outside = not is_private(urlsplit(url).hostname or "")
+            self.http = httpx2.AsyncClient(base_url=url, timeout=timeout, auth=auth, trust_env=outside)
+        except (httpx2.InvalidURL, ValueError) as exc:
+            raise InvalidArgument(f"'{url}' is no address of a server: {exc}.", "Write http://host:8188.") from exc
+        except (
+            ImportError,
+            OSError,
+        ) as exc:  # a kind of proxy that needs a package; a certificate file that is not there
+            raise InvalidArgument(
+                f"The proxy or certificate settings of this machine cannot be used: {exc}.",
+                "Correct HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and the like.",
+            ) from exc
 
     async def close(self) -> None:
         await self.http.aclose()
@@ -74,21 +89,13 @@ class ComfyClient:
     async def system_stats(self) -> SystemStats:
         return self._parse(replies.system_stats, await self._read("/system_stats"))
 
-    async def features(self) -> dict[str, Any]:
-        """Feature flags, e.g. max_upload_size in bytes; empty for a server too old to have them."""
-        try:
-            reply = await self._read("/features")
-        except UnexpectedReply:
-            return {}
-        return reply if isinstance(reply, dict) else {}
-
     async def object_info(self) -> dict[str, Any]:
         """All node classes as they come, {class_type: description}: the inventory parses them one by one."""
         return self._parse(replies.json_object, await self._read("/object_info", limit=OBJECT_INFO_LIMIT))
 
     async def object_info_of(self, class_type: str) -> dict[str, Any] | None:
         """One node class as it comes, or None where the server does not have it."""
-        reply = self._parse(replies.json_object, await self._read(f"/object_info/{quote(class_type, safe='')}"))
+        reply = self._parse(replies.json_object, await self._read(f"/object_info/{_quoted(class_type)}"))
         entry = reply.get(class_type)
         return entry if isinstance(entry, dict) else None
 
@@ -98,17 +105,17 @@ class ComfyClient:
         found = {}
         for folder in folders:
             try:
-                found[folder] = self._parse(replies.names, await self._read(f"/models/{folder}"))
+                found[folder] = self._parse(replies.names, await self._read(f"/models/{_quoted(folder)}"))
             except UnexpectedReply:
                 continue
         return found
 
     async def queue(self) -> QueueState:
-        return self._parse(replies.queue_state, await self._read("/queue"))
+        return self._parse(replies.queue_state, await self._read("/queue", limit=QUEUE_LIMIT))
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """The entry of a run that has ended; None while it has not, and for a run that is not known."""
-        reply = self._parse(replies.json_object, await self._read(f"/history/{prompt_id}"))
+        reply = self._parse(replies.json_object, await self._read(f"/history/{_quoted(prompt_id)}"))
         entry = reply.get(prompt_id)
         return None if entry is None else self._parse(lambda raw: replies.history_entry(prompt_id, raw), entry)
 
@@ -117,7 +124,7 @@ class ComfyClient:
     ) -> QueuedPrompt:
         """Submit a prompt under an id of our own. `workflow` is the UI graph for the picture's metadata.
 
-        Raises PromptRejected with the server's node errors.
+        Raises PromptRejected with the server's reasons; UnexpectedReply also for a receipt that cannot be read.
         """
         body: dict[str, Any] = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self.client_id}
         if front:
@@ -156,17 +163,20 @@ class ComfyClient:
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
         with self._translated("/view"):
             async with self.http.stream("GET", "/view", params=params) as response:
-                return response.status_code == 200
+                if response.status_code in (400, 403, 404):
+                    return False
+                await self._check(response, "/view")
+                return True
 
     @asynccontextmanager
     async def view(self, filename: str, subfolder: str, folder: FolderType) -> AsyncIterator[httpx2.Response]:
-        """A file of the server as a stream. Raises FileProblem where the server no longer has it."""
+        """A file of the server as a stream. Raises FileGone where the server no longer has it."""
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
         with self._translated("/view"):
             async with self.http.stream("GET", "/view", params=params) as response:
                 if response.status_code in (400, 403, 404):
                     place = f"{subfolder}/{filename}" if subfolder else filename
-                    raise FileProblem(
+                    raise FileGone(
                         f"The server has no file '{place}' in its {folder} folder any more.",
                         "Temporary files go when ComfyUI restarts: queue the workflow again to get it.",
                     )
@@ -192,6 +202,8 @@ class ComfyClient:
         if not content:
             return None
         try:
+            if len(content) > PARSED_ASIDE:
+                return await anyio.to_thread.run_sync(json.loads, content)
             return json.loads(content)
         except (ValueError, RecursionError) as exc:
             raise self._not_comfyui(path, content) from exc
@@ -202,7 +214,7 @@ class ComfyClient:
     def _parse(self, parse: Callable[[Any], T], raw: Any) -> T:
         try:
             return parse(raw)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+        except MALFORMED as exc:
             raise UnexpectedReply(
                 f"The server at {self.url} answered in a form that is not ComfyUI's ({type(exc).__name__}: {exc}).",
                 "Check that the address is a ComfyUI server, and its version with check_status.",
@@ -213,27 +225,27 @@ class ComfyClient:
         status = response.status_code
         if status == 200:
             return
-        text = (await _bounded(response, 2**20, path)).decode("utf-8", "replace").strip()
+        text = (await _beginning(response, ERROR_TEXT_LIMIT)).decode("utf-8", "replace").strip()
         if status == 400:
             raise self._rejection(text, path)
         if status in (401, 403):
             raise AccessDenied(
-                f"The server at {self.url} refused access ({status}). It says: {_excerpt(text)}",
+                f"The server at {self.url} refused access ({status}). It says: {_excerpt(text)}.",
                 "Check the credentials for this server, or whether a proxy before it wants a login.",
             )
         if status == 413:
             raise FileProblem(
-                f"The server takes no file of this size. It says: {_excerpt(text)}",
+                f"The server takes no file of this size. It says: {_excerpt(text)}.",
                 "Send a smaller file, or start ComfyUI with a higher --max-upload-size.",
             )
         if status in (502, 503, 504):
             raise ComfySilent(
-                f"A proxy at {self.url} answered {status} instead of ComfyUI. It says: {_excerpt(text)}",
+                f"A proxy at {self.url} answered {status} instead of ComfyUI. It says: {_excerpt(text)}.",
                 "Check that ComfyUI itself is running behind it.",
             )
         if status >= 500:
             raise ComfyFailed(
-                f"ComfyUI failed inside while answering {path} ({status}). It says: {_excerpt(text)}",
+                f"ComfyUI failed inside while answering {path} ({status}). It says: {_excerpt(text)}.",
                 "Look into ComfyUI's console or log for the cause; restart ComfyUI if it keeps failing.",
             )
         if 300 <= status < 400:
@@ -243,27 +255,17 @@ class ComfyClient:
                 "Use the address it points to, or log in if that is a login page.",
             )
         raise UnexpectedReply(
-            f"The server at {self.url} answered {path} with {status}. It says: {_excerpt(text)}",
+            f"The server at {self.url} answered {path} with {status}. It says: {_excerpt(text)}.",
             "Check that this address is a ComfyUI server; routes may be missing in old versions.",
         )
 
     def _rejection(self, text: str, path: str) -> ComfyError:
         try:
-            reply = json.loads(text)
-        except (ValueError, RecursionError):
-            reply = None
-        if not isinstance(reply, dict) or not isinstance(reply.get("error"), dict):
+            return PromptRejected(replies.rejection(json.loads(text)))
+        except (*MALFORMED, RecursionError):
             return UnexpectedReply(
-                f"The server refused {path} (400). It says: {_excerpt(text) or 'nothing'}",
-                "Check the values that were sent.",
+                f"The server refused {path} (400). It says: {_excerpt(text)}.", "Check the values that were sent."
             )
-        node_errors = reply.get("node_errors")
-        return PromptRejected(
-            "ComfyUI refused the prompt.",
-            "Mend the nodes that it names.",
-            error=reply["error"],
-            node_errors=node_errors if isinstance(node_errors, dict) else {},
-        )
 
     def _not_comfyui(self, path: str, content: bytes) -> UnexpectedReply:
         text = content[:2000].decode("utf-8", "replace")
@@ -309,6 +311,24 @@ def is_loopback(host: str) -> bool:
         return host.casefold() == "localhost"
 
 
+def is_private(host: str) -> bool:
+    """Whether a host is this machine or an address of a private network."""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return host.casefold() == "localhost" or host.casefold().endswith(".local")
+
+
+async def _beginning(response: httpx2.Response, limit: int) -> bytes:
+    """The first part of an error page: the status counts, however long the page is."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) >= limit:
+            break
+    return bytes(content[:limit])
+
+
 async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_bytes():
@@ -323,17 +343,26 @@ async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytes:
 
 def _reason(exc: BaseException) -> str:
     """The deepest reason that a chain of exceptions gives, e.g. "Connection refused"."""
-    deepest = exc
-    while (below := deepest.__cause__ or deepest.__context__) is not None:
-        deepest = below
-    if isinstance(deepest, OSError) and deepest.errno and deepest.errno > 0:
+    if isinstance(exc, httpx2.ConnectTimeout):
+        return "no connection in time"
+    reason = str(exc) or type(exc).__name__
+    below: BaseException | None = exc
+    while below is not None:
         # asyncio words these errors itself ("Connect call failed"); people search for the system's words.
-        return os.strerror(deepest.errno)
-    if isinstance(deepest, OSError) and deepest.strerror:
-        return deepest.strerror
-    return str(exc) or str(deepest) or type(exc).__name__
+        if isinstance(below, ConnectionRefusedError):
+            reason = "Connection refused"
+        elif isinstance(below, OSError) and below.errno:
+            known = below.errno > 0 and os.name == "posix"
+            reason = os.strerror(below.errno) if known else below.strerror or reason
+        below = below.__cause__ or below.__context__
+    return reason.rstrip(".")
+
+
+def _quoted(segment: str) -> str:
+    # Dots too: a segment of two of them would lead out of the route.
+    return quote(segment, safe="", errors="replace").replace(".", "%2E")
 
 
 def _excerpt(text: str, length: int = 600) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= length else text[:length] + "…"
+    text = " ".join(text.split()).rstrip(".")
+    return f"{text[:length]}…" if len(text) > length else text or "nothing"

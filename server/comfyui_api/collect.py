@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anyio
+import anyio.to_thread
 
 from comfyui_api.client import ComfyClient
-from comfyui_api.errors import ComfySilent, FileProblem
+from comfyui_api.errors import ComfySilent, FileGone, ServerError
 from comfyui_api.follow import look, shorten
 from comfyui_api.media import HEAD_BYTES, media_type
 from comfyui_api.previews import Picture, dimensions, preview
@@ -28,7 +28,7 @@ async def get_output(
     A file that the server no longer has is named in `missing`; the others are saved all the same. Nothing is ever
     written over: another file of the same name gets a number, the same file is not saved twice.
     """
-    folder = workspace.writable_folder(directory) if directory else workspace.output
+    folder = workspace.writable_folder(directory or "output")
     connection = workspace.connect(server, prompt_id=prompt_id)
     seen = await look(connection, prompt_id)
     if seen.entry is None:
@@ -38,13 +38,12 @@ async def get_output(
     for file in seen.entry.files:
         try:
             path = await fetch(connection.client, file, folder)
-        except FileProblem as exc:
+        except ServerError as exc:
             missing.append(MissingFile(file.node_id, file.filename, str(exc)))
             continue
-        width, height = dimensions(path) if file.kind == "image" else (None, None)
-        size = path.stat().st_size
-        saved.append(SavedFile(str(path), file.kind, size, file.node_id, load_value(file), width, height))
+        saved.append(await anyio.to_thread.run_sync(_described, path, file))
     pictures = await anyio.to_thread.run_sync(_pictures, saved) if previews else ()
+    links = await anyio.to_thread.run_sync(lambda: tuple(_link(file) for file in saved))
     texts = [ShownText(text.node_id, shorten(text.text, TEXT_SHOWN)) for text in seen.entry.texts]
     return Delivery(
         state=seen.state,
@@ -54,14 +53,15 @@ async def get_output(
         missing=missing,
         message=_message(saved, texts, missing, len(pictures)),
         pictures=pictures,
-        links=tuple(_link(file) for file in saved),
+        links=links,
     )
 
 
 async def fetch(client: ComfyClient, file: OutputFile, folder: Path) -> Path:
     """Stream one file of the server into a folder. Returns where it stands.
 
-    Raises FileProblem where the server does not have it, or it cannot be written, or fewer bytes came than announced.
+    Raises FileGone where the server does not have it or gave fewer bytes than announced, FileProblem where it cannot be
+    written here.
     """
     target = folder / safe_name(file.filename.replace("\\", "/").rpartition("/")[2])
     with temporary_beside(target) as temporary:
@@ -80,10 +80,13 @@ async def _download(client: ComfyClient, file: OutputFile, temporary: Path, targ
                 received += len(chunk)
         announced = response.headers.get("content-length")
         if announced is not None and "content-encoding" not in response.headers and int(announced) != received:
-            raise FileProblem(
-                f"Of {file.filename} only {received} of {announced} bytes came.", "Call get_output again."
-            )
-    return put_in_place(temporary, target)
+            raise FileGone(f"Of {file.filename} only {received} of {announced} bytes came.", "Call get_output again.")
+    return await anyio.to_thread.run_sync(put_in_place, temporary, target)
+
+
+def _described(path: Path, file: OutputFile) -> SavedFile:
+    width, height = dimensions(path) if file.kind == "image" else (None, None)
+    return SavedFile(str(path), file.kind, path.stat().st_size, file.node_id, load_value(file), width, height)
 
 
 def load_value(file: OutputFile) -> str:

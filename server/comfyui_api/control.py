@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import anyio
 
 from comfyui_api.errors import InvalidArgument
 from comfyui_api.follow import look
+from comfyui_api.jobs import Job
 from comfyui_api.results import FreedMemory, Interruption, StoppedRun
 from comfyui_api.runs import FINAL_STATES, Device
 from comfyui_api.workspace import Connection, Workspace
@@ -32,10 +34,15 @@ async def interrupt(
             "Nothing was named to be stopped.", "Give the prompt_id of a run, or everything=true for all runs."
         )
     connection = workspace.connect(server, prompt_id=prompt_id)
-    return await _stop_one(connection, prompt_id) if prompt_id else await _stop_all(connection)
+    if not prompt_id:
+        return await _stop_all(workspace, connection)
+    job = workspace.jobs.find(prompt_id)
+    if job is not None and job.stopped:
+        return Interruption(stopped=[], state="interrupted", message=_NOTHING_TO_STOP["interrupted"])
+    return await _stop_one(workspace, connection, prompt_id)
 
 
-async def _stop_one(connection: Connection, prompt_id: str) -> Interruption:
+async def _stop_one(workspace: Workspace, connection: Connection, prompt_id: str) -> Interruption:
     before = await look(connection, prompt_id)
     if before.state in FINAL_STATES:
         return Interruption(stopped=[], state=before.state, message=_NOTHING_TO_STOP[before.state])
@@ -43,6 +50,7 @@ async def _stop_one(connection: Connection, prompt_id: str) -> Interruption:
         await connection.client.delete_pending([prompt_id])
         after = await look(connection, prompt_id)
         if after.state == "gone":
+            await _note_stopped(workspace, connection, prompt_id)
             stopped = [StoppedRun(prompt_id, "pending")]
             return Interruption(stopped=stopped, state="interrupted", message="It was taken out of the queue.")
         if after.state in FINAL_STATES:
@@ -68,24 +76,35 @@ async def _stop_running(connection: Connection, prompt_id: str) -> Interruption:
     return Interruption(stopped=[], state=after.state, message=_NOTHING_TO_STOP.get(after.state, "It is not running."))
 
 
-async def _stop_all(connection: Connection) -> Interruption:
+async def _stop_all(workspace: Workspace, connection: Connection) -> Interruption:
     queue = await connection.client.queue()
-    stopped = []
+    stopped: list[StoppedRun] = []
+    still_running: list[str] = []
     if queue.pending:
+        # Pending ones first: none of them may move up when the running one ends.
         await connection.client.delete_pending([item.prompt_id for item in queue.pending])
-    # Pending ones first: none of them may move up when the running one ends.
-    for item in queue.pending:
-        if (await look(connection, item.prompt_id)).state == "gone":
-            stopped.append(StoppedRun(item.prompt_id, "pending"))
-    left = await connection.client.queue()
-    for item in left.running:
-        stopped.extend((await _stop_running(connection, item.prompt_id)).stopped)
+        left = await connection.client.queue()
+        for item in queue.pending:
+            if left.find(item.prompt_id) is None and await connection.client.history(item.prompt_id) is None:
+                await _note_stopped(workspace, connection, item.prompt_id)
+                stopped.append(StoppedRun(item.prompt_id, "pending"))
+    for item in (await connection.client.queue()).running:
+        ended = await _stop_running(connection, item.prompt_id)
+        stopped.extend(ended.stopped)
+        if ended.state == "running":
+            still_running.append(item.prompt_id)
+    if still_running:
+        told = f"{', '.join(still_running)} was told to stop and will do so at its next step."
+        return Interruption(stopped=stopped, state="running", message=f"{len(stopped)} runs stopped; {told}")
     if not stopped:
         return Interruption(stopped=[], state="gone", message="Nothing was running or waiting.")
-    remaining = await connection.client.queue()
-    rest = len(remaining.running) + len(remaining.pending)
-    more = f" {rest} are still there." if rest else ""
-    return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.{more}")
+    return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.")
+
+
+async def _note_stopped(workspace: Workspace, connection: Connection, prompt_id: str) -> None:
+    """A run that is taken out of the queue leaves no trace on the server: we keep one."""
+    job = workspace.jobs.find(prompt_id) or Job(prompt_id, connection.url, time.time())
+    await workspace.jobs.add(replace(job, stopped=True))
 
 
 async def free_vram(workspace: Workspace, server: str | None, *, unload_models: bool, free_memory: bool) -> FreedMemory:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from comfyui_api.runs import ExecutionError
 
 TRACEBACK_LINES = 3
+MESSAGE_SHOWN = 1200
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def remedy_for(error: ExecutionError, cases: tuple[KnownCase, ...]) -> str:
     return f"Check the inputs of this node and ComfyUI's log.{shown}"
 
 
-def first_line(error: ExecutionError) -> str:
-    """The exception in one line."""
-    lines = error.exception_message.strip().splitlines()
-    return lines[0][:400] if lines else error.exception_type or "no reason given"
+def in_one_line(error: ExecutionError) -> str:
+    """The exception's message as one line, a long one cut: what it says first and last matters most."""
+    text = " ".join(error.exception_message.split())
+    if len(text) > MESSAGE_SHOWN:
+        text = f"{text[: MESSAGE_SHOWN * 2 // 3]} … {text[-MESSAGE_SHOWN // 3 :]}"
+    return text or error.exception_type or "no reason given"

@@ -11,6 +11,7 @@ ComfyError
 │   ├── ComfyFailed          500: ComfyUI failed inside
 │   ├── PromptRejected       400: the prompt was refused, with the node errors
 │   ├── AccessDenied         401 and 403: credentials or origin
+│   ├── FileGone             the server does not have this file, or gave only a part of it
 │   └── UnexpectedReply      an answer that is not ComfyUI's
 ├── FileProblem              a local file could not be read or written
 └── SandboxError             the embedded ComfyUI could not be installed, started or stopped
@@ -18,7 +19,9 @@ ComfyError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from comfyui_api.runs import NodeFault
 
 
 class ComfyError(Exception):
@@ -71,18 +74,21 @@ class ComfyFailed(ServerError):
 
 
 class PromptRejected(ServerError):
-    """ComfyUI refused the prompt. `error` and `node_errors` are the parts of its 400 reply, unshortened."""
+    """ComfyUI refused the prompt, for these reasons."""
 
     code = "prompt_rejected"
 
-    def __init__(self, message: str, next_step: str, error: dict[str, Any], node_errors: dict[str, Any]) -> None:
-        super().__init__(message, next_step)
-        self.error = error
-        self.node_errors = node_errors
+    def __init__(self, faults: tuple[NodeFault, ...]) -> None:
+        super().__init__("ComfyUI refused the prompt.", "Mend the nodes that it names.")
+        self.faults = faults
 
 
 class AccessDenied(ServerError):
     code = "access_denied"
+
+
+class FileGone(ServerError):
+    code = "file_gone"
 
 
 class UnexpectedReply(ServerError):

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
-import httpx2
 
 from comfyui_api.client import ComfyClient
 from comfyui_api.runs import Progress
@@ -23,20 +22,20 @@ log = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 64 * 2**20
 _ENDINGS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+RUNS_NOTED = 100
+COUNTED = 1e12  # steps beyond this are no steps
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 4.0
 
 
 class Watch:
     """What the events tell of one run while somebody follows it."""
 
-    def __init__(self) -> None:
-        self.progress: Progress | None = None
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
         self._changed = anyio.Event()
         self._may_have_ended = False
 
     def notify(self, progress: Progress | None, *, may_have_ended: bool) -> None:
-        if progress is not None and progress.finished_nodes is None and self.progress is not None:
-            progress = replace(progress, finished_nodes=self.progress.finished_nodes)
         self.progress = progress or self.progress
         self._may_have_ended = self._may_have_ended or may_have_ended
         self._changed.set()
@@ -56,7 +55,7 @@ class Watch:
 
 
 class EventStream:
-    """The one WebSocket of this process to one server. `run` keeps it open, reopening it when it drops.
+    """The one WebSocket of a connection. `run` keeps it open, reopening it when it drops.
 
     A client id has one socket only: a second one would take the stream from the first.
     """
@@ -64,13 +63,15 @@ class EventStream:
     def __init__(self, client: ComfyClient) -> None:
         self._client = client
         self._watches: dict[str, list[Watch]] = {}
+        self._progress: dict[str, Progress] = {}
         self._wanted = anyio.Event()
         self._open = anyio.Event()
+        self._pause = FIRST_PAUSE
 
     @contextmanager
     def watch(self, prompt_id: str) -> Iterator[Watch]:
         """Follow one run's events while the block lasts."""
-        watch = Watch()
+        watch = Watch(self._progress.get(prompt_id))
         self._watches.setdefault(prompt_id, []).append(watch)
         self._wanted.set()
         try:
@@ -88,22 +89,21 @@ class EventStream:
         return self._open.is_set()
 
     async def run(self) -> None:
-        """Receive until cancelled. The socket is first opened when somebody wants events."""
-        pause = FIRST_PAUSE
-        await self._wanted.wait()
-        errors = _stream_errors()
+        """Receive until cancelled. The socket is opened when somebody wants events, and again when it drops."""
         while True:
+            await self._wanted.wait()
             try:
                 await self._receive()
-                pause = FIRST_PAUSE
-            except* errors as group:
-                log.info("the event stream of %s is closed: %r", self._client.url, group.exceptions[0])
-            finally:
-                self._open = anyio.Event()
+            except Exception as exc:  # noqa: BLE001  # this task is everybody's: nothing that a server sends may end it
+                log.info("the event stream of %s is closed: %r", self._client.url, exc)
+            self._open = anyio.Event()
+            self._wanted = anyio.Event()
+            if self._watches:
+                self._wanted.set()
             # Whoever waits looks at once, and again from time to time, until the stream is back.
             self._notify_all()
-            await anyio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await anyio.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     async def _receive(self) -> None:
         url = "ws" + self._client.url.removeprefix("http") + "/ws"
@@ -111,6 +111,7 @@ class EventStream:
             url, params={"clientId": self._client.client_id}, max_message_size_bytes=MESSAGE_LIMIT
         ) as socket:
             self._open.set()
+            self._pause = FIRST_PAUSE
             self._notify_all()
             while True:
                 message = await socket.receive()
@@ -122,17 +123,33 @@ class EventStream:
             message = json.loads(text)
         except (ValueError, RecursionError):
             return
-        if not isinstance(message, dict) or not isinstance(message.get("data"), dict):
+        kind = message.get("type") if isinstance(message, dict) else None
+        data = message.get("data") if isinstance(message, dict) else None
+        if not isinstance(kind, str) or not isinstance(data, dict):
             return
-        kind, data = message.get("type"), message["data"]
         if kind == "status":
             # The only event that tells of other clients' runs: something came into the queue or left it.
             self._notify_all()
             return
         # The run is in the history only when `executing` without a node comes; the others are told a little earlier.
         ended = kind in _ENDINGS or (kind == "executing" and data.get("node") is None)
-        for watch in self._watches.get(str(data.get("prompt_id")), []):
-            watch.notify(_progress_of(kind, data), may_have_ended=ended)
+        prompt_id = str(data.get("prompt_id"))
+        progress = self._latest(prompt_id, _progress_of(kind, data), ended=ended)
+        for watch in self._watches.get(prompt_id, []):
+            watch.notify(progress, may_have_ended=ended)
+
+    def _latest(self, prompt_id: str, progress: Progress | None, *, ended: bool) -> Progress | None:
+        """Note how far a run has come, for whoever begins to watch it in the middle of a long step."""
+        before = self._progress.get(prompt_id)
+        if ended:
+            self._progress.pop(prompt_id, None)
+        elif progress is not None:
+            if progress.finished_nodes is None and before is not None:
+                progress = replace(progress, finished_nodes=before.finished_nodes)
+            self._progress[prompt_id] = progress
+            while len(self._progress) > RUNS_NOTED:
+                del self._progress[next(iter(self._progress))]
+        return progress
 
     def _notify_all(self) -> None:
         for watches in self._watches.values():
@@ -140,28 +157,7 @@ class EventStream:
                 watch.notify(None, may_have_ended=True)
 
 
-def _stream_errors() -> tuple[type[Exception], ...]:
-    """Every way in which a socket can break: the layers below the WebSocket let their own errors through."""
-    # Imported when a socket is first opened: `serve` starts without them.
-    import httpcore2  # noqa: PLC0415
-    from httpx2.websockets import HTTPXWSException  # noqa: PLC0415
-    from wsproto.utilities import ProtocolError  # noqa: PLC0415
-
-    return (
-        httpx2.HTTPError,
-        OSError,
-        HTTPXWSException,
-        ProtocolError,
-        httpcore2.NetworkError,
-        httpcore2.ProtocolError,
-        httpcore2.TimeoutException,
-        anyio.BrokenResourceError,
-        anyio.ClosedResourceError,
-        anyio.EndOfStream,
-    )
-
-
-def _progress_of(kind: Any, data: dict[str, Any]) -> Progress | None:
+def _progress_of(kind: str, data: dict[str, Any]) -> Progress | None:
     """The node that is running and how far it has come, where an event says so."""
     if kind == "progress_state" and isinstance(nodes := data.get("nodes"), dict):
         running = [node for node in nodes.values() if isinstance(node, dict) and node.get("state") == "running"]
@@ -178,6 +174,10 @@ def _progress_of(kind: Any, data: dict[str, Any]) -> Progress | None:
 
 
 def _progress(node_id: Any, value: Any, maximum: Any, finished: int | None = None) -> Progress | None:
-    if node_id is None or not isinstance(value, int | float) or not isinstance(maximum, int | float):
+    if node_id is None or not _is_count(value) or not _is_count(maximum):
         return None
     return Progress(str(node_id), value, maximum, finished)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and -COUNTED < value < COUNTED

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from comfyui_api.runs import NodeFault
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -23,6 +25,14 @@ class Finding:
     input: str | None = None
     received: Any = None
     fix: str | None = None
+
+
+def findings_of(faults: tuple[NodeFault, ...]) -> list[Finding]:
+    """The server's own verdict as findings: what /prompt answers with 400, or with 200 for the outputs it dropped."""
+    return [
+        Finding("error", fault.code, fault.message, fault.node_id, fault.class_type, fault.input, fault.received)
+        for fault in faults
+    ]
 
 
 def errors_in(findings: list[Finding]) -> list[Finding]:

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from comfyui_api.diagnose import first_line, known_cases, remedy_for
+import anyio
+
+from comfyui_api.diagnose import in_one_line, known_cases, remedy_for
 from comfyui_api.documents import reference
-from comfyui_api.errors import ComfyError, ServerError
+from comfyui_api.errors import ComfyError, ComfySilent, ComfyUnreachable, ServerError
 from comfyui_api.results import OutputInfo, ProgressInfo, RunFailure, RunStatus
 from comfyui_api.runs import FINAL_STATES, HistoryEntry, Progress, QueueItem, RunState
 from comfyui_api.workspace import Connection, Workspace
@@ -18,6 +20,8 @@ Report: TypeAlias = Callable[[float, float | None, str], Awaitable[None]]
 """Takes how much is done, out of how much (None: not known), and a sentence."""
 
 POLL_SECONDS = 5.0
+LOOK_SECONDS = 10.0  # what one look may take where less than that is left to wait
+LONGEST_WAIT = 86_400.0
 WARNING_AFTER = 600.0
 TEXT_SHOWN = 500
 
@@ -57,16 +61,19 @@ async def poll_result(
 ) -> RunStatus:
     """Wait until a run ends, at most `wait_seconds`; 0 looks once. A server that does not answer is asked again."""
     connection = workspace.connect(server, prompt_id=prompt_id)
-    deadline = time.monotonic() + wait_seconds
+    deadline = time.monotonic() + min(wait_seconds, LONGEST_WAIT)
     reporter = _Reporter(report)
     with connection.events.watch(prompt_id) as watch:
         while True:
-            try:
-                seen = await look(connection, prompt_id)
-            except ServerError as exc:
-                seen = Look("unreachable", trouble=exc)
+            seen = await _look_in_time(connection, prompt_id, max(LOOK_SECONDS, deadline - time.monotonic()))
             left = deadline - time.monotonic()
+            if seen.state == "gone" and (job := workspace.jobs.find(prompt_id)) is not None and job.stopped:
+                seen = Look("interrupted")  # by us, before it began: the server keeps no trace of that
+            if seen.state == "running":
+                connection.running_since.setdefault(prompt_id, time.monotonic())
             if seen.state in FINAL_STATES or left <= 0:
+                if seen.state in FINAL_STATES:
+                    connection.running_since.pop(prompt_id, None)
                 return _status(workspace, connection, prompt_id, seen, watch.progress)
             prompt = seen.item.prompt if seen.item is not None else {}
             await reporter.say(seen, watch.progress, prompt)
@@ -78,6 +85,20 @@ async def poll_result(
                 await reporter.say(seen, watch.progress, prompt)
                 if watch.may_have_ended():
                     break
+
+
+async def _look_in_time(connection: Connection, prompt_id: str, seconds: float) -> Look:
+    """A look that neither a silent nor an absent server can hold up for longer than the caller waits.
+
+    Raises the ServerErrors that asking again will not mend: no access, or no ComfyUI at that address.
+    """
+    trouble: ServerError = ComfySilent(f"ComfyUI at {connection.url} gave no answer within {seconds:.0f} s.")
+    with anyio.move_on_after(seconds):
+        try:
+            return await look(connection, prompt_id)
+        except (ComfyUnreachable, ComfySilent) as exc:
+            trouble = exc
+    return Look("unreachable", trouble=trouble)
 
 
 class _Reporter:
@@ -93,14 +114,14 @@ class _Reporter:
             return
         percent, sentence = _progress_words(seen, progress, prompt)
         # A heartbeat between two steps still has to increase.
-        self._last = percent if percent > self._last else self._last + 0.01
+        self._last = percent if percent > self._last else min(self._last + 0.01, (self._last + 100) / 2)
         self._next_at = time.monotonic() + 0.25
         await self._report(self._last, 100.0, sentence)
 
 
 def _progress_words(seen: Look, progress: Progress | None, prompt: Mapping[str, Any]) -> tuple[float, str]:
     if seen.state == "queued":
-        return 0.0, f"queued, {seen.position} before it" if seen.position else "queued, next"
+        return 0.0, f"queued, {seen.position} waiting before it" if seen.position else "queued, next"
     if seen.state == "unreachable":
         return 0.0, "the server does not answer; asking again"
     if progress is None:
@@ -134,9 +155,10 @@ def _status(
         if progress is not None:
             class_type = _class_type(seen.item.prompt, progress.node_id) if seen.item is not None else None
             status.progress = ProgressInfo(progress.value, progress.max, progress.node_id, class_type)
-        if elapsed is not None and elapsed >= WARNING_AFTER:
+        running = time.monotonic() - connection.running_since.get(prompt_id, time.monotonic())
+        if running >= WARNING_AFTER:
             status.warning = (
-                f"Running for {elapsed / 60:.0f} minutes. Video models can take 15 to 30; "
+                f"Running for {running / 60:.0f} minutes. Video models can take 15 to 30; "
                 "interrupt stops it if that is not to be expected."
             )
     elif seen.trouble is not None:
@@ -158,7 +180,7 @@ def failure_of(entry: HistoryEntry) -> RunFailure | None:
     if error is None:
         return None
     return RunFailure(
-        message=first_line(error),
+        message=in_one_line(error),
         remedy=remedy_for(error, known_cases(reference("troubleshooting.md"))),
         node_id=error.node_id,
         class_type=error.class_type,
@@ -187,7 +209,8 @@ _NO_OUTPUTS = {
 def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus) -> str:
     match seen.state:
         case "queued":
-            return f"Waiting, {seen.position} before it. Call poll_result again."
+            before = f"{seen.position} waiting before it" if seen.position else "next in the queue"
+            return f"Waiting: {before}. Call poll_result again."
         case "running":
             return "Running. Call poll_result again."
         case "completed" if status.no_outputs_reason is not None:
@@ -198,9 +221,14 @@ def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus
             made = " What was made before is there: get_output saves it." if status.outputs else ""
             return f"The run failed; error says where and what helps.{made}"
         case "interrupted":
-            return "The run was interrupted."
+            return "The run was interrupted." if seen.entry is not None else "It was taken out before it began."
         case "unreachable":
-            return "The server does not answer; the run may go on there. Call poll_result again."
+            if isinstance(seen.trouble, ComfyUnreachable):
+                return (
+                    "Nobody answers at the server's address. If only the way to it is broken, the run goes on: call "
+                    "poll_result again. If ComfyUI itself has stopped, the run is lost, as its queue is in memory only."
+                )
+            return "The server does not answer in time; the run may go on there. Call poll_result again."
     if workspace.jobs.find(prompt_id) is not None:
         return "It was queued from here, but the server no longer knows it: ComfyUI restarted, or it was deleted."
     return "The server knows no such run: the id is wrong, the run was deleted, or ComfyUI restarted since."

@@ -43,6 +43,10 @@ class Inventory:
     def is_stale(self, now: datetime) -> bool:
         return self.age_seconds(now) > STALE_AFTER
 
+    def is_there(self) -> bool:
+        """Whether its files still stand."""
+        return self.path.is_file() and self.classes_path.is_file()
+
     @property
     def model_count(self) -> int:
         return sum(len(files) for files in self.models.values())
@@ -93,8 +97,10 @@ def read_inventory(path: Path) -> tuple[Inventory | None, str | None]:
         )
     except (_Invalid, ValueError) as exc:
         return None, set_aside(path, f"no inventory ({exc})")
-    if not head.classes_path.is_file():
-        return None, set_aside(path, f"without its node classes ({head.classes_path.name} is missing)")
+    try:
+        head.node_classes()
+    except FileProblem as exc:
+        return None, set_aside(path, f"without its node classes ({exc.message.rstrip('.')})")
     return head, None
 
 
@@ -107,7 +113,7 @@ def write_inventory(
     models: dict[str, list[str]],
     now: datetime | None = None,
 ) -> Inventory:
-    """Write what a server has, head and classes, each in one step; readers see the old or the new, never a half."""
+    """Write what a server has: the classes and then the head, each in one step."""
     classes_path = path.with_suffix(".classes.sqlite")
     with temporary_beside(classes_path) as temporary:
         _write_classes(temporary, object_info)
@@ -130,7 +136,8 @@ def write_inventory(
         "custom_nodes": sorted(packs),
         "node_classes": {"file": classes_path.name, "count": len(object_info)},
     }
-    write_atomic(path, json.dumps(head, ensure_ascii=False, indent=1))
+    # Escaped, as names from a server's disk need not be valid text.
+    write_atomic(path, json.dumps(head, indent=1))
     inventory, trouble = read_inventory(path)
     if inventory is None:
         raise FileProblem(f"{path} could not be read back: {trouble}", "Check the disk.")
@@ -190,4 +197,4 @@ def _open(path: Path, *, write: bool = False) -> sqlite3.Connection:
 
 
 def _compact(entry: Any) -> str:
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(entry, separators=(",", ":"))

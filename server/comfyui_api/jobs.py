@@ -7,21 +7,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from comfyui_api.storage import read_state, write_atomic
+import anyio.to_thread
+
+from comfyui_api.errors import FileProblem
+from comfyui_api.storage import read_state, set_aside, write_atomic
 
 KEPT = 1000
-LOCK_SECONDS = 10
+LOCK_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run that we queued. `queued_at` is in seconds since 1970, by this machine's clock."""
+    """One run that we queued or stopped. `queued_at` is in seconds since 1970, by this machine's clock.
+
+    `stopped`: taken out of the queue before it began, which leaves no trace on the server.
+    """
 
     prompt_id: str
     server: str
     queued_at: float
     project: str | None = None
     name: str | None = None
+    stopped: bool = False
 
 
 class Jobs:
@@ -36,22 +43,39 @@ class Jobs:
             return self._mine[prompt_id]
         return _job(prompt_id, self._load().get(prompt_id))
 
-    def add(self, job: Job) -> None:
-        """Remember a run. Other processes may add theirs at the same time."""
+    def expect(self, job: Job) -> None:
+        """Remember a run in this process, before it is known whether it was queued."""
+        self._mine[job.prompt_id] = job
+        for oldest in list(self._mine)[:-KEPT]:
+            del self._mine[oldest]
+
+    async def add(self, job: Job) -> str | None:
+        """Remember a run for later processes too. Others may add theirs at the same time.
+
+        Returns what went wrong, if it could not be written: the run itself is not to fail of that.
+        """
+        self.expect(job)
+        try:
+            await anyio.to_thread.run_sync(self._write, job)
+        except (OSError, FileProblem) as exc:
+            return f"{self._path} could not be written ({str(exc).rstrip('.')})"
+        return None
+
+    def _write(self, job: Job) -> None:
         from filelock import FileLock  # noqa: PLC0415  # first needed when a run is queued
 
-        self._mine[job.prompt_id] = job
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(str(self._path) + ".lock", timeout=LOCK_SECONDS):
             entries = self._load()
-            entry = asdict(job)
+            entry = {key: value for key, value in asdict(job).items() if value not in (None, False)}
             del entry["prompt_id"]
-            entries[job.prompt_id] = {key: value for key, value in entry.items() if value is not None}
-            newest = dict(list(entries.items())[-KEPT:])
-            write_atomic(self._path, json.dumps(newest, ensure_ascii=False))
+            entries[job.prompt_id] = entry
+            write_atomic(self._path, json.dumps(dict(list(entries.items())[-KEPT:])))
 
     def _load(self) -> dict[str, Any]:
         content, _ = read_state(self._path)
+        if content is not None and not isinstance(content, dict):
+            set_aside(self._path, "no list of runs")
         return content if isinstance(content, dict) else {}
 
 
@@ -66,4 +90,5 @@ def _job(prompt_id: str, entry: Any) -> Job | None:
         queued_at=float(queued_at) if isinstance(queued_at, int | float) else 0.0,
         project=project if isinstance(project, str) else None,
         name=name if isinstance(name, str) else None,
+        stopped=entry.get("stopped") is True,
     )

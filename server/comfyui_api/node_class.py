@@ -79,6 +79,13 @@ class NodeClasses:
         """From the JSON of /object_info: {class_type: description}."""
         return cls(object_info, object_info.get)
 
+    def updated(self, entries: Mapping[str, Any]) -> NodeClasses:
+        """The same classes with some replaced by newer descriptions; None takes a class out."""
+        names = (frozenset(self._names) | {name for name, entry in entries.items() if entry is not None}) - {
+            name for name, entry in entries.items() if entry is None
+        }
+        return NodeClasses(names, lambda name: entries[name] if name in entries else self._read(name))
+
     def __contains__(self, class_type: object) -> bool:
         return isinstance(class_type, str) and class_type in self._names
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 512
 SIZE_LIMIT = 100_000
 PIXEL_LIMIT = 200_000_000
+# What Pillow's decoders raise over broken files; its documentation promises OSError only.
+UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def preview(path: Path) -> Picture | None:
             image = ImageOps.exif_transpose(opened)
             image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             flat = _on_grey(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
+    except (*UNREADABLE, Image.DecompressionBombError) as exc:
         log.info("no preview of %s: %s", path, exc)
         return None
     for quality in (85, 70, 50, 30):
@@ -59,7 +61,11 @@ def _on_grey(image: ImageFile) -> ImageFile:
         ground = Image.new("RGBA", rgba.size, (128, 128, 128, 255))
         return Image.alpha_composite(ground, rgba).convert("RGB")
     if image.mode in ("I;16", "I", "F"):
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+        # Whatever range the numbers have, from black to white.
+        numbers = image.convert("F")
+        low, high = (float(end) for end in numbers.getextrema())  # type: ignore[arg-type]  # one band: two numbers
+        scale = 255 / (high - low) if high > low else 1.0
+        return numbers.point(lambda value: value * scale - low * scale).convert("L").convert("RGB")
     return image.convert("RGB")
 
 
@@ -103,5 +109,5 @@ def dimensions(path: Path) -> tuple[int, int] | tuple[None, None]:
     try:
         with Image.open(path) as image:
             return image.width, image.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (*UNREADABLE, Image.DecompressionBombError):
         return None, None

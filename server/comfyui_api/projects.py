@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from comfyui_api.errors import FileProblem, InvalidArgument
+from comfyui_api.errors import FileProblem, InvalidArgument, NotPermitted
 from comfyui_api.storage import put_in_place, safe_name, temporary_beside
 
 DEFAULT_PROJECT = "default"
@@ -19,7 +19,10 @@ def project_folder(home: Path, project: str) -> Path:
             f"'{project}' cannot be a project's name.",
             f"Use a plain folder name, e.g. '{safe_name(project, DEFAULT_PROJECT)}'.",
         )
-    return home / "projects" / project
+    folder = home / "projects" / project
+    if not folder.resolve().is_relative_to(home.resolve()):
+        raise NotPermitted(f"{folder} leads out of the working folder.", "Remove the link, or use another project.")
+    return folder
 
 
 def manifest_url(home: Path, project: str) -> str | None:
@@ -45,7 +48,7 @@ def _parse(text: str, path: Path) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # ValueError: a date that does not exist
         first_line = str(exc).splitlines()[0]
         raise FileProblem(f"{path} is not valid YAML: {first_line}.", "Correct the file or remove it.") from exc
 
@@ -57,5 +60,8 @@ def save_workflow(home: Path, project: str, name: str, workflow: dict[str, Any])
     """
     target = project_folder(home, project) / "workflows" / f"{safe_name(name, 'workflow')}.json"
     with temporary_beside(target) as temporary:
-        temporary.write_text(json.dumps(workflow, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        try:
+            temporary.write_text(json.dumps(workflow, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        except UnicodeEncodeError:  # lone surrogates, which only escapes can carry
+            temporary.write_text(json.dumps(workflow, indent=2) + "\n", encoding="ascii")
         return put_in_place(temporary, target)

@@ -10,6 +10,7 @@ from comfyui_api.runs import (
     ExecutionError,
     FolderType,
     HistoryEntry,
+    NodeFault,
     OutputFile,
     OutputText,
     QueuedPrompt,
@@ -19,6 +20,7 @@ from comfyui_api.runs import (
     UploadedFile,
 )
 
+WORDS_KEPT = 1000  # characters of the server's words on one error
 _FOLDERS = get_args(FolderType)
 
 
@@ -62,25 +64,76 @@ def queue_state(raw: Any) -> QueueState:
 def _queue_item(raw: Any) -> QueueItem:
     extra = raw[3] if len(raw) > 3 and isinstance(raw[3], dict) else {}
     created = extra.get("create_time")
-    client_id = extra.get("client_id")
     return QueueItem(
         number=float(raw[0]),
         prompt_id=str(raw[1]),
         prompt=json_object(raw[2]),
-        client_id=client_id if isinstance(client_id, str) else None,
         created_ms=created if isinstance(created, int) else None,
     )
 
 
 def queued_prompt(prompt_id: str, raw: Any) -> QueuedPrompt:
     reply = json_object(raw)
-    node_errors = reply.get("node_errors")
     number = reply.get("number")
     return QueuedPrompt(
         prompt_id=str(reply.get("prompt_id") or prompt_id),
         number=float(number) if isinstance(number, int | float) else None,
-        node_errors=node_errors if isinstance(node_errors, dict) else {},
+        faults=node_faults(reply.get("node_errors")),
     )
+
+
+def rejection(raw: Any) -> tuple[NodeFault, ...]:
+    """Why /prompt refused: each error of each node, or the top-level error where no node is named."""
+    error = json_object(json_object(raw)["error"])
+    if faults := node_faults(raw.get("node_errors")):
+        return faults
+    extra = error.get("extra_info")
+    extra = extra if isinstance(extra, dict) else {}
+    code = str(error.get("type") or "prompt_rejected")
+    message = _sentence(error.get("message"), error.get("details"))
+    if code == "prompt_outputs_failed_validation":
+        # ComfyUI 0.3.75 answers a cycle like this, without naming any node.
+        message += " No node was named: nodes that depend on each other in a circle are the usual reason."
+    return (NodeFault(code, message, _text(extra.get("node_id")), _text(extra.get("class_type"))),)
+
+
+def node_faults(raw: Any) -> tuple[NodeFault, ...]:
+    """The `node_errors` of a reply, in the order in which the server names them."""
+    faults = []
+    for node_id, entry in raw.items() if isinstance(raw, dict) else ():
+        errors = entry.get("errors") if isinstance(entry, dict) else None
+        for item in errors if isinstance(errors, list) else []:
+            if not isinstance(item, dict):
+                continue
+            extra = item.get("extra_info")
+            extra = extra if isinstance(extra, dict) else {}
+            dependent = entry.get("dependent_outputs")
+            faults.append(
+                NodeFault(
+                    code=str(item.get("type") or "node_error"),
+                    message=_sentence(item.get("message"), item.get("details")),
+                    node_id=str(node_id),
+                    class_type=_text(entry.get("class_type")),
+                    input=_text(extra.get("input_name")),
+                    received=_cut(extra.get("received_value", extra.get("linked_node"))),
+                    dependent_outputs=tuple(str(node) for node in dependent) if isinstance(dependent, list) else (),
+                )
+            )
+    return tuple(faults)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _cut(value: Any) -> Any:
+    text = value if isinstance(value, str) else repr(value)
+    return value if len(text) <= WORDS_KEPT else f"{text[:WORDS_KEPT]}…"
+
+
+def _sentence(message: Any, details: Any) -> str:
+    parts = [str(part).strip().rstrip(".")[:WORDS_KEPT] for part in (message, details) if part]
+    return ": ".join(dict.fromkeys(parts)) + "." if parts else "The server gave no reason."
 
 
 def uploaded_file(raw: Any) -> UploadedFile:

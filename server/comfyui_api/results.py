@@ -5,6 +5,7 @@ A field that has nothing to say is left out of the JSON. foundation/tool-results
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,7 +81,7 @@ class Validation(ToolResult):
 
 
 class Submission(ToolResult):
-    """queue_workflow. `queue_position` counts the runs before this one."""
+    """queue_workflow. `queue_position` counts the waiting runs before this one; 0: it is next."""
 
     status: Literal["queued", "refused", "saved_offline"]
     prompt_id: str | None = None
@@ -192,7 +193,8 @@ class StoppedRun:
 
 
 class Interruption(ToolResult):
-    """interrupt. `state` is the run's afterwards; with everything, "interrupted", or "gone" where nothing was there."""
+    """interrupt. `state` is the run's afterwards. With everything: "running" while one has yet to obey, "interrupted"
+    when all are stopped, "gone" where there was nothing to stop."""
 
     stopped: list[StoppedRun]
     state: RunState
@@ -221,5 +223,14 @@ RESULTS: dict[str, type[ToolResult]] = {
 
 
 def as_json(result: ToolResult) -> dict[str, Any]:
-    """The result as plain JSON values, without the fields that have nothing to say."""
-    return result.model_dump(mode="json", exclude_none=True)
+    """The result as plain JSON values, without the fields that have nothing to say.
+
+    What JSON in UTF-8 cannot carry is put in words: NaN and infinities as text, lone surrogates as a question mark.
+    """
+    plain = result.model_dump(mode="json", exclude_none=True)
+    try:
+        json.dumps(plain, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        text = json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()
+        plain = json.loads(text, parse_constant=str)
+    return plain

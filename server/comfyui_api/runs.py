@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 RunState: TypeAlias = Literal["queued", "running", "completed", "failed", "interrupted", "gone", "unreachable"]
@@ -37,7 +37,6 @@ class QueueItem:
     number: float
     prompt_id: str
     prompt: Mapping[str, Any]
-    client_id: str | None
     created_ms: int | None
 
 
@@ -115,12 +114,25 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class NodeFault:
+    """One thing that the server itself says is wrong with a prompt, in its words. `node_id` is None for the whole."""
+
+    code: str
+    message: str
+    node_id: str | None = None
+    class_type: str | None = None
+    input: str | None = None
+    received: Any = None
+    dependent_outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class QueuedPrompt:
-    """The server's receipt. `node_errors` is not empty where it dropped some of the outputs (partial accept)."""
+    """The server's receipt. `faults` is not empty where it dropped some of the outputs (partial accept)."""
 
     prompt_id: str
     number: float | None
-    node_errors: Mapping[str, Any] = field(default_factory=dict)
+    faults: tuple[NodeFault, ...] = ()
 
 
 @dataclass(frozen=True)

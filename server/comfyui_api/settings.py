@@ -10,12 +10,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from comfyui_api.errors import InvalidArgument
 
 DEFAULT_URL = "http://127.0.0.1:8188"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _setting(environment: str, about: str, default: Any) -> Any:
@@ -93,7 +93,12 @@ def parse_settings(environment: Mapping[str, str], file_text: str = "", source: 
             values[name] = _coerce(environment[variable], kind, variable)
         elif name in from_file:
             values[name] = _coerce(from_file[name], kind, f"{name} in {source}")
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.log_level.upper() not in LOG_LEVELS:
+        raise InvalidArgument(
+            f"log_level is '{settings.log_level}'.", f"It is one of {', '.join(LOG_LEVELS)} (COMFYUI_API_LOG_LEVEL)."
+        )
+    return settings
 
 
 def parse_servers(text: str, *, trusted: bool, source: str = "servers.toml") -> dict[str, ServerEntry]:
@@ -131,8 +136,3 @@ def _coerce(value: Any, kind: type, where: str) -> Any:
     if not isinstance(value, str):
         raise InvalidArgument(f"{where} should be a text, not {value!r}.", "Put it in quotes.")
     return value.strip()
-
-
-def folder_list(entries: tuple[str, ...], home: Path) -> list[Path]:
-    """The folders of a list setting as absolute paths; relative ones stand under `home`."""
-    return [(home / Path(entry).expanduser()).resolve() for entry in entries]

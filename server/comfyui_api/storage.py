@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,17 @@ from comfyui_api.errors import FileProblem
 
 NAME_LIMIT = 120  # characters; leaves room for endings and numbers below the usual 255 bytes
 
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+# mkstemp makes files private; those we hand over get the rights that the user's own files have. It can only be read by
+# setting it, which threads that write at the same time would notice: so it is read once.
+UMASK = _umask()
+
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
@@ -27,6 +39,8 @@ def safe_name(name: str, fallback: str = "file") -> str:
 
     The ending is kept. A name that is safe already comes back unchanged.
     """
+    if len(name) > 10 * NAME_LIMIT:
+        name = name[: 5 * NAME_LIMIT] + name[-5 * NAME_LIMIT :]
     name = unicodedata.normalize("NFC", name)
     # Lone surrogates cannot be encoded; bidirectional marks could disguise an ending.
     name = "".join("_" if unicodedata.category(char) in ("Cs", "Cf", "Cc") else char for char in name)
@@ -86,7 +100,7 @@ def put_in_place(temporary: Path, target: Path) -> Path:
 
 
 def _move_if_free(temporary: Path, target: Path) -> None:
-    temporary.chmod(0o666 & ~_umask())
+    temporary.chmod(0o666 & ~UMASK)
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -95,13 +109,6 @@ def _move_if_free(temporary: Path, target: Path) -> None:
         # A file system without hard links: claim the name first, then move over the claim.
         target.touch(exist_ok=False)
         temporary.replace(target)
-
-
-def _umask() -> int:
-    # mkstemp makes files private; those we hand over get the rights that the user's own files have.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _same_content(one: Path, other: Path) -> bool:
@@ -138,7 +145,8 @@ def set_aside(path: Path, why: str) -> str:
 
 
 def cannot_write(target: Path, exc: OSError) -> FileProblem:
-    return FileProblem(
-        f"{target} could not be written: {exc.strerror or exc}.",
-        "Free some space, or choose a folder that may be written to.",
+    reason = (exc.strerror or str(exc)).rstrip(".")
+    advice = (
+        "Free some space." if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "Check the folder and its permissions."
     )
+    return FileProblem(f"{target} could not be written: {reason}.", advice)

@@ -7,12 +7,22 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from comfyui_api.errors import ComfySilent, ComfyUnreachable, InvalidArgument, PromptRejected, ServerError, UnknownName
-from comfyui_api.findings import Finding, errors_in
+import anyio
+
+from comfyui_api.errors import (
+    ComfyFailed,
+    ComfySilent,
+    ComfyUnreachable,
+    InvalidArgument,
+    PromptRejected,
+    ServerError,
+    UnexpectedReply,
+    UnknownName,
+)
+from comfyui_api.findings import Finding, errors_in, findings_of
 from comfyui_api.graph import Prompt, sendable, upstream
 from comfyui_api.jobs import Job
 from comfyui_api.offline import how_to_load, save_for_later
-from comfyui_api.rejection import findings_of_node_errors, findings_of_rejection
 from comfyui_api.repair import closest, with_fixes
 from comfyui_api.results import Submission
 from comfyui_api.runs import QueuedPrompt
@@ -21,6 +31,7 @@ from comfyui_api.verdict import Verdict, as_prompt, judge, load_workflow
 from comfyui_api.workspace import Connection, Workspace
 
 ADDRESSES_SHOWN = 40
+LOOK_UP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
     verdict = await judge(workspace, connection, prompt)
     dropped: list[str] = []
     name = order.name or loaded.name
+    whole = prompt
     if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:
         dropped = dropped_outputs(prompt, verdict.findings, verdict.node_classes)
         sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in dropped]
@@ -58,13 +70,20 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
         prompt = {node_id: node for node_id, node in prompt.items() if node_id in needed}
     if deadly := stops_the_server(prompt):
         raise InvalidArgument(
-            f"These nodes have no inputs object, and ComfyUI would stop working over them: {', '.join(deadly)}.",
+            f"These nodes have no inputs object, and ComfyUI would stop working over them: {some(deadly)}.",
             'Give each "inputs": {…}, empty if it has none. This cannot be forced.',
         )
+    # The id is ours: noted before it is sent, so that it finds its server also where the answer is lost.
+    project = order.project or workspace.settings.project or None
+    job = Job(str(uuid.uuid4()), connection.url, time.time(), project, name)
+    workspace.jobs.expect(job)
     try:
-        receipt = await _submit_once(connection, prompt, front=order.front)
+        receipt = await _submit_once(connection, prompt, job.prompt_id, front=order.front)
+    except ComfySilent:
+        await workspace.jobs.add(job)
+        raise
     except ComfyUnreachable as exc:
-        saved = save_for_later(workspace, prompt, project=order.project, name=name)
+        saved = save_for_later(workspace, whole, project=order.project, name=name)
         return Submission(
             status="saved_offline",
             server=connection.url,
@@ -73,27 +92,30 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
             message=f"{exc.message} {_not_validated(verdict)}{how_to_load(saved)}",
         )
     except PromptRejected as exc:
-        found = findings_of_rejection(exc.error, exc.node_errors)
+        found = findings_of(exc.faults)
         if verdict.node_classes is not None:
             found = with_fixes(found, prompt, verdict.node_classes)
         return _refused(connection, found, [], [])
-    job_project = order.project or workspace.settings.project or None
-    workspace.jobs.add(Job(receipt.prompt_id, connection.url, time.time(), job_project, name))
-    return await _queued(connection, receipt, verdict, dropped)
+    trouble = await workspace.jobs.add(job)
+    return await _queued(connection, receipt, verdict, dropped, trouble)
 
 
 def apply_inputs(prompt: Prompt, inputs: dict[str, Any]) -> None:
     """Set single values of a prompt by address "node id.input name", in place.
 
-    The address is split at its first dot, as input names may have more. Raises UnknownName with the valid addresses.
+    The address is split at its first dot, as input names may have more; at a later one where only that names a node.
+    Raises UnknownName with the valid addresses.
     """
     for address, value in inputs.items():
-        node_id, dot, input_name = address.partition(".")
-        node = prompt.get(node_id)
-        values = node.get("inputs") if isinstance(node, dict) else None
-        if not dot or not isinstance(values, dict) or input_name not in values:
+        parts = address.split(".")
+        for cut in range(1, len(parts)):
+            node = prompt.get(".".join(parts[:cut]))
+            values = node.get("inputs") if isinstance(node, dict) else None
+            if isinstance(values, dict) and (input_name := ".".join(parts[cut:])) in values:
+                values[input_name] = value
+                break
+        else:
             raise _unknown_address(address, prompt)
-        values[input_name] = value
 
 
 def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
@@ -106,55 +128,68 @@ def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
     node = address.partition(".")[0]
     of_node = [entry for entry in valid if entry.startswith(f"{node}.")]
     near = of_node or closest(address, valid) or valid
-    more = f" and {len(valid) - ADDRESSES_SHOWN} more" if len(near) > ADDRESSES_SHOWN else ""
     return UnknownName(
-        f"inputs: the workflow has no input '{address}'.",
-        f"Write it as 'node id.input name'. Valid here: {', '.join(near[:ADDRESSES_SHOWN])}{more}.",
+        f"inputs: the workflow has no input '{address[:200]}'.",
+        f"Write it as 'node id.input name'. Valid here: {some(near, ADDRESSES_SHOWN)}.",
     )
 
 
-async def _submit_once(connection: Connection, prompt: Prompt, *, front: bool) -> QueuedPrompt:
-    """Send a prompt so that it runs once, also where the answer is lost.
+async def _submit_once(connection: Connection, prompt: Prompt, prompt_id: str, *, front: bool) -> QueuedPrompt:
+    """Send a prompt so that it runs once, also where the answer is lost or cannot be read.
 
     The id is ours, so that the queue and the history tell whether it arrived; only if not is it sent once more.
     """
     client = connection.client
-    prompt_id = str(uuid.uuid4())
     # A run that starts after the socket is open is seen from its first step; without one, polling sees it later.
     await connection.events.connected(seconds=0.5)
     try:
         return await client.queue_prompt(prompt, prompt_id=prompt_id, front=front, workflow=None)
-    except ComfySilent as lost:
-        first = lost
+    except (ComfySilent, ComfyFailed, UnexpectedReply) as exc:
+        first = exc
     try:
-        if not await _has_arrived(connection, prompt_id):
-            return await client.queue_prompt(prompt, prompt_id=prompt_id, front=front, workflow=None)
-    except (ComfySilent, ComfyUnreachable) as exc:
-        raise ComfySilent(
-            f"{first.message} Whether the run {prompt_id} was queued cannot be told: {exc.message}",
-            f"Do not queue it again yet: call poll_result('{prompt_id}') once the server answers.",
-        ) from exc
-    return QueuedPrompt(prompt_id, None)
+        if await _has_arrived(connection, prompt_id):
+            return QueuedPrompt(prompt_id, None)
+    except ServerError as exc:
+        raise _unknown_outcome(first, prompt_id, exc) from exc
+    if not isinstance(first, ComfySilent):
+        raise first  # the server did answer, and did not take it
+    try:
+        return await client.queue_prompt(prompt, prompt_id=prompt_id, front=front, workflow=None)
+    except PromptRejected:
+        raise
+    except ServerError as exc:
+        raise _unknown_outcome(first, prompt_id, exc) from exc
+
+
+def _unknown_outcome(first: ServerError, prompt_id: str, then: ServerError) -> ComfySilent:
+    return ComfySilent(
+        f"{first.message} Whether the run {prompt_id} was queued cannot be told: {then.message}",
+        f"{then.next_step} Do not queue it again yet: call poll_result('{prompt_id}') once the server answers.",
+    )
 
 
 async def _has_arrived(connection: Connection, prompt_id: str) -> bool:
+    """Whether the server has this run. Raises ComfySilent where it does not say so in time."""
     client = connection.client
-    if (await client.queue()).find(prompt_id) is not None:
-        return True
-    return await client.history(prompt_id) is not None
+    with anyio.move_on_after(LOOK_UP_SECONDS):
+        if (await client.queue()).find(prompt_id) is not None:
+            return True
+        return await client.history(prompt_id) is not None
+    raise ComfySilent(f"It did not answer within {LOOK_UP_SECONDS:g} s.", "Wait a little.")
 
 
-async def _queued(connection: Connection, receipt: QueuedPrompt, verdict: Verdict, dropped: list[str]) -> Submission:
+async def _queued(
+    connection: Connection, receipt: QueuedPrompt, verdict: Verdict, dropped: list[str], trouble: str | None
+) -> Submission:
     findings = list(verdict.findings)
-    if receipt.node_errors:
-        findings.extend(findings_of_node_errors(receipt.node_errors))
-        for entry in receipt.node_errors.values():
-            dropped.extend(str(node) for node in entry.get("dependent_outputs", []) if str(node) not in dropped)
+    findings.extend(findings_of(receipt.faults))
+    dropped = list(dict.fromkeys([*dropped, *(node for fault in receipt.faults for node in fault.dependent_outputs)]))
     try:
         position = (await connection.client.queue()).position(receipt.prompt_id)
     except ServerError:
         position = None  # it is queued all the same: poll_result tells where
-    lost = f" These outputs are left out: {', '.join(dropped)}." if dropped else ""
+    lost = f" These outputs are left out: {some(dropped)}." if dropped else ""
+    unnoted = f" {trouble}: name the server when you follow it from another process." if trouble else ""
     return Submission(
         status="queued",
         prompt_id=receipt.prompt_id,
@@ -163,12 +198,12 @@ async def _queued(connection: Connection, receipt: QueuedPrompt, verdict: Verdic
         server=connection.url,
         findings=findings,
         dropped_outputs=dropped,
-        message=f"Queued.{lost} {_not_validated(verdict)}Follow it with poll_result('{receipt.prompt_id}').",
+        message=f"Queued.{lost}{unnoted} {_not_validated(verdict)}Follow it with poll_result('{receipt.prompt_id}').",
     )
 
 
 def _refused(connection: Connection, findings: list[Finding], dropped: list[str], sound: list[str]) -> Submission:
-    partly = f" allow_partial=true would run the sound outputs {', '.join(sound)}." if sound else ""
+    partly = f" allow_partial=true would run the sound outputs {some(sound)}." if sound else ""
     return Submission(
         status="refused",
         server=connection.url,
@@ -176,6 +211,12 @@ def _refused(connection: Connection, findings: list[Finding], dropped: list[str]
         dropped_outputs=dropped,
         message=f"Nothing was queued: mend the findings and queue again.{partly}",
     )
+
+
+def some(names: list[str], shown: int = 10) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(name[:80] for name in names[:shown]) + more
 
 
 def _not_validated(verdict: Verdict) -> str:

@@ -23,12 +23,12 @@ async def upload_image(
     limit = int(workspace.settings.max_upload_mb * 2**20)
     try:
         if not source.is_file():
-            what = "is a folder" if source.is_dir() else "does not exist"
+            what = "is a folder" if source.is_dir() else "is no ordinary file" if source.exists() else "does not exist"
             raise FileProblem(f"{source} {what}.", "Give the path of a picture, video, sound or 3D file.")
         size = source.stat().st_size
         if size > limit:
             raise FileProblem(
-                f"{source} has {size / 2**20:.1f} MB; the limit is {limit / 2**20:g} MB.",
+                f"{source} has {size / 2**20:.3g} MB; the limit is {limit / 2**20:.3g} MB.",
                 "Make it smaller, or raise COMFYUI_API_MAX_UPLOAD_MB (and ComfyUI's --max-upload-size).",
             )
         content = await anyio.to_thread.run_sync(source.read_bytes)
@@ -37,10 +37,12 @@ async def upload_image(
     kind = media_type(content[:HEAD_BYTES])
     if kind is None:
         what = "is empty" if not content else "is no picture, video, sound or 3D file by its content"
-        raise FileProblem(f"{source} {what}.", "PNG, JPEG, WEBP, GIF, MP4, WEBM, WAV, MP3, FLAC, GLB and others work.")
+        raise FileProblem(
+            f"{source} {what}.", "PNG, JPEG, WEBP, GIF, MP4, WEBM, WAV, MP3, FLAC, GLB, PLY, FBX and others work."
+        )
     connection = workspace.connect(server)
     uploaded = await connection.client.upload(
-        safe_name(source.name), content, kind, subfolder=_checked(subfolder), overwrite=overwrite
+        _upload_name(source.name), content, kind, subfolder=_checked(subfolder), overwrite=overwrite
     )
     return Upload(
         name=uploaded.name,
@@ -49,6 +51,12 @@ async def upload_image(
         value=uploaded.value,
         server=connection.url,
     )
+
+
+def _upload_name(name: str) -> str:
+    """A safe name that no loader reads as another folder: "x.png [output]" would be looked for among the outputs."""
+    name = safe_name(name)
+    return name.replace("[", "(").replace("]", ")") if name.endswith("]") else name
 
 
 def _checked(subfolder: str | None) -> str | None:

@@ -15,8 +15,8 @@ def validate_prompt(prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
     """What is wrong with a prompt, in the order of its nodes; empty for a sound one.
 
     As on the server, every node must have a class that exists, and then only the output nodes and what they depend on
-    count. Stricter than ComfyUI 0.3.75 in one point: values of V3 combos are checked too, since a wrong one passes
-    there and fails when it runs. Values that a class checks itself (uploaded files) are left to the server.
+    count. Stricter than ComfyUI 0.3.75 where it accepts what is sure to fail when it runs: values of V3 combos that
+    are no option, and plain values where only a link can work. Files that a class looks for itself are left to it.
     """
     if not isinstance(prompt, dict):
         return [Finding("error", "invalid_prompt", f"A prompt is an object of nodes, not {_kind(prompt)}.")]
@@ -86,8 +86,10 @@ def _check_form(prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
             continue
         name = node["class_type"]
         if name not in node_classes:
-            message = f"No node class named '{name}' is installed."
-            findings.append(Finding("error", "missing_node_type", message, node_id, name, received=name))
+            message = f"No node class named '{_short(name)}' is installed."
+            findings.append(
+                Finding("error", "missing_node_type", message, node_id, _short(name), received=_short(name))
+            )
         if not isinstance(node.get("inputs"), dict):
             message = f"Node {node_id} ({name}) has no inputs object, and ComfyUI would stop working over it."
             findings.append(Finding("error", "exception_during_validation", message, node_id, name))
@@ -115,6 +117,7 @@ def _check_node(
     return found
 
 
+_FAILS = "the run fails"
 Fault = tuple[str, str]
 
 
@@ -166,6 +169,11 @@ def types_match(received: OutputType, spec: InputSpec) -> bool:
     return "*" in given | taken or not given.isdisjoint(taken)
 
 
+# What only a node can make: no value that could be written into a prompt stands for these.
+_LINK_ONLY = frozenset(
+    {"AUDIO", "CLIP", "CLIP_VISION", "CLIP_VISION_OUTPUT", "CONDITIONING", "CONTROL_NET", "GUIDER", "IMAGE", "LATENT"}
+    | {"MASK", "MODEL", "NOISE", "SAMPLER", "SIGMAS", "STYLE_MODEL", "UPSCALE_MODEL", "VAE", "VIDEO"}
+)
 _CONVERSIONS: dict[str, Any] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
@@ -178,7 +186,12 @@ def _check_value(value: Any, spec: InputSpec) -> Fault | None:
         except (TypeError, ValueError, OverflowError):
             return "invalid_input_type", f"'{spec.name}' takes {_article(spec.type)}, not {_short(value)!r}."
     if spec.is_upload:
-        return None  # the class looks for the file itself
+        # The class looks for the file itself, and fails over anything but a name.
+        fault = f"'{spec.name}' takes the name of a file, not {_short(value)!r}."
+        return None if isinstance(value, str) else ("exception_during_validation", fault)
+    if spec.type in _LINK_ONLY and (spec.required or value is not None):
+        # The server accepts any value here.
+        return "invalid_input_type", f"'{spec.name}' takes a link to {spec.type}; with {_short(value)!r} {_FAILS}."
     if isinstance(value, int | float):
         low, high = spec.config.get("min"), spec.config.get("max")
         if isinstance(low, int | float) and value < low:
@@ -186,7 +199,7 @@ def _check_value(value: Any, spec: InputSpec) -> Fault | None:
         if isinstance(high, int | float) and value > high:
             return "value_bigger_than_max", f"'{spec.name}' is {value}, above its maximum of {high}."
     if spec.is_combo and spec.options is not None and not spec.config.get("multiselect") and value not in spec.options:
-        unchecked = "" if spec.legacy_combo else " Older servers (0.3.75) accept it and then fail when it runs."
+        unchecked = "" if spec.legacy_combo else f" Older servers (0.3.75) accept it; then {_FAILS}."
         count = len(spec.options)
         return (
             "value_not_in_list",

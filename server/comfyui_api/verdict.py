@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from comfyui_api.errors import ComfyUnreachable, ServerError, WorkflowUnreadable
+import anyio.to_thread
+
+from comfyui_api.errors import ComfyUnreachable, FileProblem, ServerError, WorkflowUnreadable
 from comfyui_api.findings import Finding, errors_in
 from comfyui_api.graph import Prompt
 from comfyui_api.inventory import Inventory, update_classes
@@ -17,6 +20,10 @@ from comfyui_api.status import refresh_inventory
 from comfyui_api.validate import uploads_to_look_up, validate_prompt
 from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recognise
 from comfyui_api.workspace import Connection, Workspace
+
+ASKED_SINGLY = 20  # for more classes than these the whole inventory is asked for
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,12 @@ def load_workflow(workspace: Workspace, workflow: str | dict[str, Any]) -> Loade
     """A workflow given as a path, as JSON text, or as JSON already."""
     if isinstance(workflow, dict):
         return recognise(workflow)
-    if workflow.lstrip()[:1] in ("{", "[", "") or "\n" in workflow:
+    start = workflow.lstrip("\ufeff \t\r\n")[:1]
+    if start in ("{", "") or "\n" in workflow:
         return parse(workflow)
-    return load_file(workspace.readable(workflow))
+    path = workspace.readable(workflow)
+    # A list is no workflow, but its error is clearer than that of a missing file; a file may well be called so.
+    return parse(workflow) if start == "[" and not path.exists() else load_file(path)
 
 
 def as_prompt(loaded: LoadedWorkflow) -> Prompt:
@@ -74,48 +84,78 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt) ->
 
     What the inventory finds wrong is asked of the server again before it counts: files and packs come and go.
     """
-    inventory, trouble = workspace.known_inventory(connection)
-    online, fresh = True, False
-    if inventory is None or inventory.is_stale(datetime.now(UTC)):
-        try:
-            inventory, fresh = await refresh_inventory(connection), True
-        except ServerError as exc:
-            online, trouble = False, str(exc)
-    if inventory is None:
+    known = await _what_is_known(workspace, connection)
+    node_classes, trouble = known.node_classes, known.trouble
+    if node_classes is None:
         return Verdict([], [], [f"nothing is known of the server. {trouble or ''}".strip()], None)
-    node_classes = inventory.node_classes()
-    findings = validate_prompt(prompt, node_classes)
-    if online and not fresh and errors_in(findings):
-        try:
-            update_classes(inventory, await _ask_again(connection, findings))
-            node_classes = inventory.node_classes()
-            findings = validate_prompt(prompt, node_classes)
-        except ServerError as exc:
-            online, trouble = False, str(exc)
-    uploads = uploads_to_look_up(prompt, node_classes)
-    if online and uploads:
-        try:
+    findings = await anyio.to_thread.run_sync(validate_prompt, prompt, node_classes)
+    online = known.online
+    try:
+        if online and not known.fresh and errors_in(findings):
+            node_classes = await _asked_again(connection, node_classes, findings)
+            findings = await anyio.to_thread.run_sync(validate_prompt, prompt, node_classes)
+        uploads = uploads_to_look_up(prompt, node_classes)
+        if online and uploads:
             findings.extend(await _missing_files(connection, prompt, uploads))
             uploads = []
-        except ServerError as exc:
-            online, trouble = False, str(exc)
+    except ServerError as exc:
+        online, trouble = False, str(exc)
+        uploads = uploads_to_look_up(prompt, node_classes)
     not_checked = [] if online else [f"whether this still holds on the server: {trouble}"]
+    if online and trouble:
+        not_checked.append(f"nothing was kept for working offline: {trouble}")
     not_checked.extend(f"whether the input file '{value}' exists (node {node})" for node, _, value in uploads)
-    return Verdict(
-        findings, [_rests_on(inventory, node_classes)], not_checked + _own_rules(prompt, node_classes), node_classes
-    )
+    not_checked.extend(_own_rules(prompt, node_classes))
+    return Verdict(findings, [_rests_on(connection, known.inventory, node_classes)], not_checked, node_classes)
 
 
-async def _ask_again(connection: Connection, findings: list[Finding]) -> dict[str, dict[str, Any] | None]:
+@dataclass(frozen=True)
+class _Known:
+    """What a verdict can rest on. `fresh`: just asked; `online`: the server was not found missing."""
+
+    node_classes: NodeClasses | None
+    inventory: Inventory | None = None
+    fresh: bool = False
+    online: bool = True
+    trouble: str | None = None
+
+
+async def _what_is_known(workspace: Workspace, connection: Connection) -> _Known:
+    inventory, _ = workspace.known_inventory(connection)
+    if inventory is not None and not inventory.is_stale(datetime.now(UTC)):
+        try:
+            return _Known(inventory.node_classes(), inventory)
+        except FileProblem:
+            inventory = None  # the file was broken meanwhile: the server tells anew
+    try:
+        refreshed = await refresh_inventory(connection)
+    except ServerError as exc:
+        classes = inventory.node_classes() if inventory is not None else None
+        return _Known(classes, inventory, online=False, trouble=str(exc))
+    return _Known(refreshed.node_classes, refreshed.inventory, fresh=True, trouble=refreshed.trouble)
+
+
+async def _asked_again(connection: Connection, node_classes: NodeClasses, findings: list[Finding]) -> NodeClasses:
+    """The node classes after asking the server again for those that have errors."""
     names = {finding.class_type for finding in errors_in(findings) if finding.class_type}
-    return {name: await connection.client.object_info_of(name) for name in sorted(names)}
+    if len(names) > ASKED_SINGLY:
+        return (await refresh_inventory(connection)).node_classes
+    entries = {name: await connection.client.object_info_of(name) for name in sorted(names)}
+    if connection.inventory is not None:
+        try:
+            await anyio.to_thread.run_sync(update_classes, connection.inventory, entries)
+        except FileProblem as exc:
+            log.warning("%s", exc)  # for this verdict the answers themselves do
+    return node_classes.updated(entries)
 
 
 async def _missing_files(connection: Connection, prompt: Prompt, uploads: list[tuple[str, str, str]]) -> list[Finding]:
     missing = []
     for node_id, name, value in uploads:
         filename, subfolder, folder = split_load_value(value)
-        if ".." in value or value.startswith("/"):
+        if ".." in filename:
+            continue  # /view never gives such a name out, though the server may have it
+        if ".." in subfolder.split("/") or value.startswith(("/", "\\")):
             reason, fix = "leads out of the input folder", "Use upload_image and the value that it returns."
         elif await connection.client.has_file(filename, subfolder, folder):
             continue
@@ -125,11 +165,11 @@ async def _missing_files(connection: Connection, prompt: Prompt, uploads: list[t
             Finding(
                 "error",
                 "custom_validation_failed",
-                f"The file '{value}' of '{name}' {reason}.",
+                f"The file '{value[:200]}' of '{name}' {reason}.",
                 node_id,
                 str(prompt[node_id]["class_type"]),
                 name,
-                value,
+                value[:200],
                 fix,
             )
         )
@@ -147,12 +187,12 @@ def split_load_value(value: str) -> tuple[str, str, FolderType]:
     return filename, subfolder, folder
 
 
-def _rests_on(inventory: Inventory, node_classes: NodeClasses) -> str:
-    minutes = int(inventory.age_seconds(datetime.now(UTC)) // 60)
+def _rests_on(connection: Connection, inventory: Inventory | None, node_classes: NodeClasses) -> str:
+    minutes = int(inventory.age_seconds(datetime.now(UTC)) // 60) if inventory is not None else 0
     age = "just now" if minutes < 1 else f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"
     return (
         f"classes, required inputs, links, types, ranges and options against {len(node_classes)} node classes of "
-        f"{inventory.server}, asked {age}"
+        f"{connection.url}, asked {age}"
     )
 
 

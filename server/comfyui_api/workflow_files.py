@@ -11,6 +11,7 @@ from comfyui_api.errors import WorkflowUnreadable
 from comfyui_api.graph import WorkflowFormat, workflow_format
 
 SIZE_LIMIT = 64 * 2**20
+DEPTH_LIMIT = 100  # levels of JSON; real workflows have about ten
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class LoadedWorkflow:
 def load_file(path: Path) -> LoadedWorkflow:
     """The workflow in a JSON file. Raises WorkflowUnreadable with what is wrong with the file."""
     try:
-        if path.is_dir():
-            raise WorkflowUnreadable(f"{path} is a folder.", "Give the path of a workflow file.")
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "no ordinary file"
+            raise WorkflowUnreadable(f"{path} is {what}.", "Give the path of a workflow file.")
         size = path.stat().st_size
         if size > SIZE_LIMIT:
             raise WorkflowUnreadable(f"{path} has {size:,} bytes, more than any workflow.", "Give a workflow file.")
@@ -42,6 +44,8 @@ def load_file(path: Path) -> LoadedWorkflow:
 
 def parse(text: str | bytes, *, source: str = "inline", name: str = "workflow") -> LoadedWorkflow:
     """The workflow in a JSON text."""
+    if isinstance(text, str):
+        text = text.removeprefix("\ufeff")
     if not text.strip():
         raise WorkflowUnreadable(f"The workflow ({source}) is empty.", "Give a ComfyUI workflow in JSON.")
     try:
@@ -65,6 +69,10 @@ def recognise(data: Any, *, source: str = "inline", name: str = "workflow") -> L
             f"The workflow ({source}) is a JSON {type(data).__name__}, not an object.",
             "Give a prompt {id: {class_type, inputs}} or a workflow saved by ComfyUI.",
         )
+    if _depth_exceeds(data, DEPTH_LIMIT):
+        raise WorkflowUnreadable(
+            f"The workflow ({source}) is nested more than {DEPTH_LIMIT} levels deep.", "Give a ComfyUI workflow."
+        )
     if not data:
         raise WorkflowUnreadable(f"The workflow ({source}) is empty.", "Give a workflow with at least one node.")
     form = workflow_format(data)
@@ -77,3 +85,18 @@ def recognise(data: Any, *, source: str = "inline", name: str = "workflow") -> L
             "A prompt has {class_type, inputs} under each node id; a saved workflow has nodes and links.",
         )
     return LoadedWorkflow(data, form, source, name)
+
+
+def _depth_exceeds(data: Any, limit: int) -> bool:
+    level = [data]
+    for _ in range(limit):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import uuid
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,7 +19,7 @@ from comfyui_api.events import EventStream
 from comfyui_api.inventory import Inventory, inventory_path, read_inventory
 from comfyui_api.jobs import Jobs
 from comfyui_api.projects import manifest_url
-from comfyui_api.settings import ServerEntry, Settings, folder_list, parse_servers, parse_settings
+from comfyui_api.settings import ServerEntry, Settings, parse_servers, parse_settings
 
 APP = "comfyui-api"
 
@@ -33,6 +32,9 @@ class Connection:
     events: EventStream
     inventory_path: Path
     inventory: Inventory | None = None
+    refreshing: anyio.Lock = field(default_factory=anyio.Lock)
+    running_since: dict[str, float] = field(default_factory=dict)
+    """When this process first saw a run running (time.monotonic), while it has not seen it end."""
 
     @property
     def url(self) -> str:
@@ -46,18 +48,14 @@ class Workspace:
     settings: Settings
     home: Path
     tasks: TaskGroup
-    servers: Mapping[str, ServerEntry]
-    client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    config: Path
+    """The user's own configuration folder, whose servers.toml may name any host."""
     _connections: dict[str, Connection] = field(default_factory=dict)
     _jobs: Jobs | None = None
 
     @property
     def state(self) -> Path:
         return self.home / "state"
-
-    @property
-    def output(self) -> Path:
-        return self.home / "output"
 
     @property
     def jobs(self) -> Jobs:
@@ -80,18 +78,20 @@ class Workspace:
         """
         url = self._url(server, project, prompt_id)
         if url not in self._connections:
-            credentials = self.settings.url if url == self.default_url else url
-            client = ComfyClient(credentials, client_id=self.client_id, timeout=self.settings.timeout)
+            client = ComfyClient(url, timeout=self.settings.timeout, auth=self._credentials(url))
             events = EventStream(client)
             self._connections[url] = Connection(client, events, inventory_path(self.state, url, self.default_url))
             self.tasks.start_soon(events.run)
         return self._connections[url]
 
     def known_inventory(self, connection: Connection) -> tuple[Inventory | None, str | None]:
-        """(inventory, trouble) as last read or written for this server."""
-        trouble = None
-        if connection.inventory is None:
-            connection.inventory, trouble = read_inventory(connection.inventory_path)
+        """(inventory, trouble) as last read or written for this server; None where there is none of it."""
+        if connection.inventory is not None and connection.inventory.is_there():
+            return connection.inventory, None
+        connection.inventory, trouble = read_inventory(connection.inventory_path)
+        if connection.inventory is not None and connection.inventory.server != connection.url:
+            trouble = f"{connection.inventory_path.name} is of another server, {connection.inventory.server}."
+            connection.inventory = None
         return connection.inventory, trouble
 
     async def close(self) -> None:
@@ -104,7 +104,7 @@ class Workspace:
         Raises NotPermitted where reading is fenced to folders and this one is outside.
         """
         resolved = self._absolute(path)
-        fence = folder_list(self.settings.read_folders, self.home)
+        fence = self._folders(self.settings.read_folders)
         if fence and not _inside(resolved, [*fence, self.home]):
             raise NotPermitted(
                 f"{resolved} may not be read: COMFYUI_API_READ_FOLDERS allows {_folders([*fence, self.home])} only.",
@@ -115,7 +115,9 @@ class Workspace:
     def writable_folder(self, path: str) -> Path:
         """The absolute path of a folder to write to: in the working folder, or in one that the settings allow."""
         resolved = self._absolute(path)
-        allowed = [self.home, *folder_list(self.settings.write_folders, self.home)]
+        allowed = [self.home, *self._folders(self.settings.write_folders)]
+        if resolved.exists() and not resolved.is_dir():
+            raise InvalidArgument(f"{resolved} is a file, not a folder.", "Choose a folder.")
         if not _inside(resolved, allowed):
             raise NotPermitted(
                 f"{resolved} is outside of the folders that may be written to: {_folders(allowed)}.",
@@ -123,48 +125,59 @@ class Workspace:
             )
         return resolved
 
+    def _folders(self, entries: tuple[str, ...]) -> list[Path]:
+        return [self._absolute(entry) for entry in entries]
+
     def _absolute(self, path: str) -> Path:
         try:
             return (self.home / Path(path).expanduser()).resolve()
         except (OSError, ValueError, RuntimeError) as exc:
-            raise InvalidArgument(f"{path!r} is no path that can be used: {exc}.", "Give another path.") from exc
+            raise InvalidArgument(
+                f"{path!r} is no path that can be used: {_words(exc)}.", "Give another path."
+            ) from exc
 
     def _url(self, server: str | None, project: str | None, prompt_id: str | None) -> str:
         if server:
             return self._named(server)
         if prompt_id and (job := self.jobs.find(prompt_id)) is not None:
-            return job.server
+            return self._permitted(job.server, f"the server of the run {prompt_id} in jobs.json")
         if (name := project or self.settings.project) and (url := manifest_url(self.home, name)):
-            self._permit(url, f"comfyui_url of the project '{name}'")
-            return clean_url(url)
+            return self._permitted(url, f"comfyui_url of the project '{name}'")
         return self.default_url
 
     def _named(self, server: str) -> str:
-        if server.startswith(("http://", "https://")):
-            self._permit(server, "`server`")
-            return clean_url(server)
-        if (entry := self.servers.get(server)) is not None:
-            if not entry.trusted:
-                self._permit(entry.url, f"the server '{server}' of servers.toml in the working folder")
+        if "://" in server:
+            return self._permitted(server, "`server`")
+        servers = read_servers(self.home, self.config)
+        if (entry := servers.get(server)) is None:
+            hint = f" For an address write http://{server}." if ":" in server or "." in server else ""
+            raise UnknownName(
+                f"No server is configured under the name '{server}'.{hint}",
+                f"Give a URL, or one of these names: {', '.join(servers) or 'none is configured'}.",
+            )
+        if entry.trusted:
             return clean_url(entry.url)
-        raise UnknownName(
-            f"No server is configured under the name '{server}'.",
-            f"Give a URL, or one of these names: {', '.join(self.servers) or 'none is configured'}.",
-        )
+        return self._permitted(entry.url, f"the server '{server}' of servers.toml in the working folder")
 
-    def _permit(self, url: str, what: str) -> None:
-        parts = urlsplit(url)
-        if parts.username or parts.password:
+    def _credentials(self, url: str) -> tuple[str, str] | None:
+        """User and password for a server, from the user's own settings only."""
+        own = [self.settings.url, *(entry.url for entry in own_servers(self.config).values())]
+        return next((found for known in own if clean_url(known) == url and (found := credentials(known))), None)
+
+    def _permitted(self, url: str, what: str) -> str:
+        """The cleaned URL if this machine, an allowed host or one of the user's own servers has it."""
+        cleaned = clean_url(url)
+        if credentials(url):
             raise NotPermitted(f"{what} carries credentials.", "Set COMFYUI_URL for a server that needs them.")
-        host = parts.hostname or ""
+        parts = urlsplit(cleaned)
+        host, port = (parts.hostname or "").casefold(), parts.port
+        own = [self.default_url, *(clean_url(entry.url) for entry in own_servers(self.config).values())]
+        own_places = {(urlsplit(known).hostname, urlsplit(known).port) for known in own}
         allowed = {entry.casefold() for entry in self.settings.allowed_hosts}
-        own = urlsplit(self.default_url)
-        if is_loopback(host) or (host, parts.port) == (own.hostname, own.port):
-            return
-        if host.casefold() in allowed or f"{host}:{parts.port}".casefold() in allowed:
-            return
+        if is_loopback(host) or (host, port) in own_places or host in allowed or f"{host}:{port}" in allowed:
+            return cleaned
         raise NotPermitted(
-            f"{what} is {url}, which is neither on this machine nor an allowed host.",
+            f"{what} is {cleaned}, which is neither on this machine nor an allowed host.",
             f"Ask the user to add {host} to COMFYUI_API_ALLOWED_HOSTS, or to set COMFYUI_URL.",
         )
 
@@ -176,7 +189,7 @@ async def open_workspace(environment: Mapping[str, str]) -> AsyncIterator[Worksp
     home = working_folder(settings)
     try:
         async with anyio.create_task_group() as tasks:
-            workspace = Workspace(settings, home, tasks, read_servers(home))
+            workspace = Workspace(settings, home, tasks, config_file(environment).parent)
             try:
                 yield workspace
             finally:
@@ -192,19 +205,27 @@ async def open_workspace(environment: Mapping[str, str]) -> AsyncIterator[Worksp
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings by environment over the user's settings file. Raises InvalidArgument for a wrong one."""
-    path = Path(environment.get("COMFYUI_API_CONFIG") or user_config_path(APP) / "settings.toml")
+    path = config_file(environment)
     settings = parse_settings(environment, _text(path), str(path))
     clean_url(settings.url)
     return settings
 
 
-def read_servers(home: Path) -> dict[str, ServerEntry]:
+def config_file(environment: Mapping[str, str]) -> Path:
+    """The user's settings file; servers.toml stands beside it."""
+    return Path(environment.get("COMFYUI_API_CONFIG") or user_config_path(APP) / "settings.toml").expanduser()
+
+
+def own_servers(config: Path) -> dict[str, ServerEntry]:
+    """The servers of the user's own servers.toml, which may be anywhere."""
+    path = config / "servers.toml"
+    return parse_servers(_text(path), trusted=True, source=str(path))
+
+
+def read_servers(home: Path, config: Path) -> dict[str, ServerEntry]:
     """The configured servers: the user's own, and those of the working folder that do not take their names."""
-    own, local = user_config_path(APP) / "servers.toml", home / "servers.toml"
-    return {
-        **parse_servers(_text(local), trusted=False, source=str(local)),
-        **parse_servers(_text(own), trusted=True, source=str(own)),
-    }
+    local = home / "servers.toml"
+    return {**parse_servers(_text(local), trusted=False, source=str(local)), **own_servers(config)}
 
 
 def working_folder(settings: Settings) -> Path:
@@ -213,29 +234,50 @@ def working_folder(settings: Settings) -> Path:
     Desktop agents start servers in `/` or in a folder of their own: then it is the user's data folder.
     """
     if settings.home:
-        home = Path(settings.home).expanduser().resolve()
-        home.mkdir(parents=True, exist_ok=True)
-        return home
+        return _made(Path(settings.home))
     with suppress(OSError):
         current = Path.cwd()
-        if current != Path(current.anchor) and os.access(current, os.W_OK):
-            return current.resolve()
-    home = user_data_path(APP)
-    home.mkdir(parents=True, exist_ok=True)
-    return home
+        if current != Path(current.anchor):
+            # Only trying tells: on Windows every folder claims to be writable.
+            with tempfile.TemporaryFile(dir=current):
+                return current.resolve()
+    return _made(user_data_path(APP))
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder = folder.expanduser().resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise FileProblem(
+            f"{folder} cannot be the working folder: {_words(exc)}.", "Set COMFYUI_API_HOME to a folder of yours."
+        ) from exc
+    return folder
 
 
 def clean_url(url: str) -> str:
-    """The server's address without credentials and trailing slashes. Raises InvalidArgument where it is none."""
+    """The server's address without credentials, query and trailing slashes. Raises InvalidArgument where it is none."""
+    # A password or token in it is never repeated.
+    shown = "The address of the server" if set(url) & set("@?#") else f"'{url}'"
     try:
         parts = urlsplit(url.strip())
-        port = parts.port
+        host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise InvalidArgument(f"'{url}' is no URL: {exc}.", "Write it as http://host:8188.") from exc
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgument(f"'{url}' is no address of a server.", "Write it as http://host:8188.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return urlunsplit((parts.scheme, f"{host}:{port}" if port else host, parts.path.rstrip("/"), "", ""))
+        raise InvalidArgument(f"{shown} is no URL.", "Write it as http://host:8188.") from exc
+    if parts.scheme not in ("http", "https") or not host or port == 0:
+        raise InvalidArgument(f"{shown} is no address of a server.", "Write it as http://host:8188.")
+    place = f"[{host}]" if ":" in host else host
+    return urlunsplit((parts.scheme, f"{place}:{port}" if port else place, parts.path.rstrip("/"), "", ""))
+
+
+def credentials(url: str) -> tuple[str, str] | None:
+    """(user, password) in a URL, for basic authentication."""
+    parts = urlsplit(url.strip())
+    return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+
+
+def _words(exc: Exception) -> str:
+    return str(getattr(exc, "strerror", None) or exc).rstrip(".")
 
 
 def _text(path: Path) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 import pytest
+from mcp_types import TextContent
 
 from tests.support import (
     Agent,
@@ -43,10 +47,20 @@ async def reasons(user: Agent) -> dict[str, str]:
     """The reason that each tool gives for not having done its work."""
     found = {tool: await user.fail(tool, **arguments) for tool, arguments in CALLS.items()}
     found["check_status"] = (await user.call("check_status"))["offline_reason"]
-    looked = await user.call("poll_result", prompt_id=RUN, wait_seconds=0)
-    assert looked["state"] == "unreachable"
-    found["poll_result"] = looked["error"]["message"] + looked["error"]["remedy"]
+    found["poll_result"] = await polled(user)
     return found
+
+
+async def polled(user: Agent) -> str:
+    """What poll_result says: at once where asking again will not help, as the state `unreachable` where it may."""
+    answer = await user.client.call_tool("poll_result", {"prompt_id": RUN, "wait_seconds": 0})
+    if answer.is_error:
+        assert isinstance(answer.content[0], TextContent)
+        return answer.content[0].text
+    looked = answer.structured_content
+    assert isinstance(looked, dict)
+    assert looked["state"] == "unreachable"
+    return str(looked["error"]["message"] + looked["error"]["remedy"])
 
 
 async def test_refused_connection_is_told_by_every_tool(home: Path) -> None:
@@ -87,6 +101,8 @@ async def test_every_reason_arrives_from_every_tool(home: Path, reply: bytes, sa
         for tool, reason in (await reasons(user)).items():
             for words in says:
                 assert words in reason, (tool, reason)
+        queue = await user.fail("queue_workflow", workflow=image_prompt())
+        assert all(words in queue for words in says), queue
 
 
 async def test_no_answer_is_told_and_reads_are_asked_once_more(home: Path) -> None:
@@ -240,14 +256,96 @@ async def test_id_is_in_the_error_when_nobody_can_tell_whether_it_was_queued(com
 async def test_polling_goes_on_while_the_server_does_not_answer(comfyui: str, home: Path) -> None:
     async with proxy(comfyui) as between, agent(environment_for(home, between.url)) as user:
         queued = await user.call("queue_workflow", workflow=image_prompt("goes-on"))
+        lost = 0
+
+        def first_four(_: bytes) -> str | None:
+            nonlocal lost
+            lost += 1
+            return "lose_request" if lost <= 4 else None
+
         between.fault = lambda _: "lose_request"
         seen = await user.call("poll_result", prompt_id=queued["prompt_id"], wait_seconds=0)
         assert seen["state"] == "unreachable"
         assert "may go on" in seen["message"]
+        between.fault = first_four
+        # One call, during which the server is out of reach at first.
+        done = await user.call("poll_result", prompt_id=queued["prompt_id"], wait_seconds=60)
+        assert done["state"] == "completed"
+        assert lost > 4
 
-        async def mend() -> None:
-            between.fault = lambda _: None
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(mend)
+async def test_look_is_bounded_also_where_the_server_is_silent(home: Path) -> None:
+    async def silent(_: Any) -> None:
+        await anyio.sleep_forever()
+
+    async with answering(silent) as url, agent(environment_for(home, url)) as user:
+        with anyio.fail_after(20):  # far below the 30 s of a call, twice
+            seen = await user.call("poll_result", prompt_id=RUN, wait_seconds=0)
+        assert seen["state"] == "unreachable"
+
+
+async def test_ambiguous_run_finds_its_own_server_again(comfyui: str, home: Path) -> None:
+    lost = False
+
+    def all_after_the_post(head: bytes) -> str | None:
+        nonlocal lost
+        lost = lost or head.startswith(b"POST /prompt")
+        return "lose_reply" if lost else None
+
+    async with proxy(comfyui) as between, agent(environment_for(home, NOBODY)) as user:
+        between.fault = all_after_the_post
+        text = await user.fail("queue_workflow", workflow=image_prompt("finds-back"), server=between.url)
+        between.fault = lambda _: None
+        prompt_id = text.split("poll_result('")[1].split("'")[0]
+        done = await user.finish(prompt_id)
+        assert (done["state"], done["server"]) == ("completed", between.url)
+
+
+async def test_receipt_that_cannot_be_read_is_looked_up(comfyui: str, home: Path) -> None:
+    async with proxy(comfyui) as between:
+        between.replace_reply = (b"POST /prompt", http_reply("200 OK", "{half", "application/json"))
+        async with agent(environment_for(home, between.url)) as user:
+            queued = await user.call("queue_workflow", workflow=image_prompt("half"))
+            assert queued["status"] == "queued"
             assert (await user.finish(queued["prompt_id"]))["state"] == "completed"
+    assert await runs_of(comfyui, "half") == 1
+
+
+async def test_inventory_of_another_server_is_not_used(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        assert (await user.call("check_status"))["inventory"]["node_classes"] > 500
+    async with agent(environment_for(home, NOBODY)) as user:
+        status = await user.call("check_status")
+        assert "inventory" not in status
+        assert comfyui in status["notes"][0]
+        assert "cannot be validated" in await user.fail("validate_workflow", workflow=image_prompt())
+
+
+async def test_odd_events_do_not_end_the_server(home: Path) -> None:
+    """A server whose WebSocket talks nonsense: the calls go on, and so do those that follow."""
+    step = {"type": "progress", "data": {"prompt_id": RUN, "node": "1", "value": float("inf"), "max": float("nan")}}
+    frames = ['{"type": ["x"], "data": {}}', "nonsense", '"text"', json.dumps(step)]
+
+    async def odd(stream: Any, head: bytes) -> None:
+        if b"/ws" in head.split(b"\r\n")[0]:
+            key = re.search(rb"(?i)sec-websocket-key: (\S+)", head)
+            assert key is not None
+            accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            await stream.send(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+            )
+            for frame in frames:
+                size = len(frame)
+                length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+                await stream.send(b"\x81" + length + frame.encode())
+            await stream.send(b"\xff\xff\xff")
+            return
+        running = [[1, RUN, {}, {}, []]] if b"/queue" in head else []
+        body = json.dumps({"queue_running": running, "queue_pending": []}) if running else "{}"
+        await stream.send(http_reply("200 OK", body, "application/json"))
+
+    async with answering(odd) as url, agent(environment_for(home, url)) as user:
+        for _ in range(3):
+            seen = await user.call("poll_result", prompt_id=RUN, wait_seconds=1)
+            assert seen["state"] == "running"

@@ -142,17 +142,21 @@ async def test_only_media_is_uploaded(comfyui: str, home: Path) -> None:
         assert "plain folder" in await user.fail("upload_image", path="big.png", subfolder="../up")
 
 
-async def test_text_outputs_and_progress_of_a_run_that_somebody_else_queued(
-    comfyui: str, home: Path, tmp_path: Path
-) -> None:
+async def test_run_that_another_process_queued_is_followed_to_its_end(comfyui: str, home: Path, tmp_path: Path) -> None:
     other_home = tmp_path / "other"
     other_home.mkdir()
-    prompt = sleeping_prompt(seconds=1.5)
+    prompt = sleeping_prompt(seconds=1.5, color=8)
+    prompt["4"] = {"class_type": "PreviewAny", "inputs": {"source": "hällo"}}
     async with agent(environment_for(home, comfyui)) as one, agent(environment_for(other_home, comfyui)) as two:
         queued = await one.call("queue_workflow", workflow=prompt)
         done = await two.finish(queued["prompt_id"])
         assert done["state"] == "completed"
-        assert done["message"].startswith("Done")
+        assert [(output["node_id"], output["text"]) for output in done["outputs"] if output["kind"] == "text"] == [
+            ("4", "hällo")
+        ]
+        assert (await two.call("get_output", prompt_id=queued["prompt_id"]))["texts"] == [
+            {"node_id": "4", "text": "hällo"}
+        ]
 
 
 def sleeping_prompt(seconds: float, color: int = 7, steps: int = 10) -> dict[str, Any]:
@@ -164,11 +168,20 @@ def sleeping_prompt(seconds: float, color: int = 7, steps: int = 10) -> dict[str
 
 
 async def test_prompts_from_pictures_do_not_bring_the_old_image_back(comfyui: str, home: Path) -> None:
+    """ComfyUI saves prompts with the `is_changed` of their loaders; sent back, it would take the picture of then."""
+    prompt: dict[str, Any] = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "changing.png"}, "is_changed": ["of then"]},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "changing"}},
+    }
     async with agent(environment_for(home, comfyui)) as user:
-        prompt = image_prompt("stale")
-        prompt["1"]["is_changed"] = ["x"]
-        queued = await user.call("queue_workflow", workflow=prompt)
-        assert (await user.finish(queued["prompt_id"]))["state"] == "completed"
+        for color in ((200, 40, 40), (40, 200, 40)):
+            picture(home / "changing.png", color)
+            await user.call("upload_image", path="changing.png", overwrite=True)
+            queued = await user.call("queue_workflow", workflow=prompt)
+            await user.finish(queued["prompt_id"])
+            (file,) = (await user.call("get_output", prompt_id=queued["prompt_id"]))["files"]
+            with Image.open(file["path"]) as image:
+                assert image.convert("RGB").getpixel((5, 5)) == color
 
 
 async def test_workflow_may_be_a_file_or_json_text(comfyui: str, home: Path) -> None:

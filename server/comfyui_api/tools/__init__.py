@@ -11,7 +11,7 @@ from comfyui_api.tools.workflows import queue_workflow, validate_workflow
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
-        Tool(check_status, "Server status", reads_only=False, destroys=False, repeats=True),
+        Tool(check_status, "Server status", reads_only=True, destroys=False, repeats=True),
         Tool(validate_workflow, "Validate a workflow", reads_only=True, destroys=False, repeats=True),
         Tool(queue_workflow, "Queue a workflow", reads_only=False, destroys=False, repeats=False),
         Tool(poll_result, "Follow a run", reads_only=True, destroys=False, repeats=True),

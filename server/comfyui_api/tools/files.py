@@ -27,7 +27,9 @@ async def get_output(
 
 async def upload_image(
     workspace: Workspace,
-    path: Annotated[str, Field(description="Local picture, mask, video, sound or 3D file", min_length=1)],
+    path: Annotated[
+        str, Field(description="Local picture, mask, video, sound or 3D file (GLB, PLY, FBX)", min_length=1)
+    ],
     subfolder: Annotated[str | None, Field(description="Folder below ComfyUI's input folder")] = None,
     overwrite: Annotated[bool, Field(description="Replace a file of the same name")] = False,
     server: Server = None,

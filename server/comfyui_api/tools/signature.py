@@ -84,7 +84,9 @@ class Tool:
             raise UnknownName(
                 f"{self.name} has no argument '{unknown[0]}'.{hint}", f"It takes: {', '.join(known) or 'none'}."
             )
-        decoded = {name: self._decoded(name, value) for name, value in arguments.items()}
+        # Models write null for what they leave out; where there is a default, that is what it means.
+        given = {name: value for name, value in arguments.items() if value is not None or known[name].is_required()}
+        decoded = {name: self._decoded(name, value) for name, value in given.items()}
         try:
             model = self.arguments.model_validate(decoded)
         except ValidationError as exc:
