@@ -267,7 +267,7 @@ class ComfyClient:
                 f"The server refused {path} (400). It says: {_excerpt(text)}.", "Check the values that were sent."
             )
 
-    def _not_comfyui(self, path: str, content: bytes) -> UnexpectedReply:
+    def _not_comfyui(self, path: str, content: bytes | bytearray) -> UnexpectedReply:
         text = content[:2000].decode("utf-8", "replace")
         kind = "a web page" if "<html" in text.lower() else "no JSON"
         return UnexpectedReply(
@@ -329,7 +329,7 @@ async def _beginning(response: httpx2.Response, limit: int) -> bytes:
     return bytes(content[:limit])
 
 
-async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytes:
+async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytearray:
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
@@ -338,7 +338,7 @@ async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytes:
                 f"The answer to {path} is larger than {limit // 2**20} MB and was not read further.",
                 "Check that this address is a ComfyUI server.",
             )
-    return bytes(content)
+    return content
 
 
 def _reason(exc: BaseException) -> str:

@@ -66,14 +66,9 @@ async def poll_result(
     with connection.events.watch(prompt_id) as watch:
         while True:
             seen = await _look_in_time(connection, prompt_id, max(LOOK_SECONDS, deadline - time.monotonic()))
+            seen = _with_what_we_know(workspace, connection, prompt_id, seen)
             left = deadline - time.monotonic()
-            if seen.state == "gone" and (job := workspace.jobs.find(prompt_id)) is not None and job.stopped:
-                seen = Look("interrupted")  # by us, before it began: the server keeps no trace of that
-            if seen.state == "running":
-                connection.running_since.setdefault(prompt_id, time.monotonic())
             if seen.state in FINAL_STATES or left <= 0:
-                if seen.state in FINAL_STATES:
-                    connection.running_since.pop(prompt_id, None)
                 return _status(workspace, connection, prompt_id, seen, watch.progress)
             prompt = seen.item.prompt if seen.item is not None else {}
             await reporter.say(seen, watch.progress, prompt)
@@ -99,6 +94,16 @@ async def _look_in_time(connection: Connection, prompt_id: str, seconds: float) 
         except (ComfyUnreachable, ComfySilent) as exc:
             trouble = exc
     return Look("unreachable", trouble=trouble)
+
+
+def _with_what_we_know(workspace: Workspace, connection: Connection, prompt_id: str, seen: Look) -> Look:
+    """A look with what the server does not tell: since when a run is running, and that we took it out ourselves."""
+    if seen.state == "running":
+        connection.running_since.setdefault(prompt_id, time.monotonic())
+    elif seen.state in FINAL_STATES:
+        connection.running_since.pop(prompt_id, None)
+    job = workspace.jobs.find(prompt_id) if seen.state == "gone" else None
+    return Look("interrupted") if job is not None and job.stopped else seen
 
 
 class _Reporter:
