@@ -11,7 +11,7 @@ from comfyui_api.workspace import Workspace
 
 def save_for_later(workspace: Workspace, prompt: Prompt, *, project: str | None, name: str) -> Path:
     """Save a prompt in API format into the project. Returns the new file; none is ever written over."""
-    return save_workflow(workspace.home, project or workspace.settings.project or DEFAULT_PROJECT, name, prompt)
+    return save_workflow(workspace.home, project or DEFAULT_PROJECT, name, prompt)
 
 
 def how_to_load(path: Path) -> str:

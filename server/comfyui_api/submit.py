@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -57,9 +58,7 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
     connection = workspace.connect(server, project=order.project)
     apply_inputs(prompt, order.inputs)
     verdict = await judge(workspace, connection, prompt)
-    dropped: list[str] = []
-    name = order.name or loaded.name
-    whole = prompt
+    sending, dropped = prompt, list[str]()
     if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:
         dropped = dropped_outputs(prompt, verdict.findings, verdict.node_classes)
         sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in dropped]
@@ -67,35 +66,26 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
             return _refused(connection, verdict.findings, dropped, sound)
         # Only what the sound outputs need is sent: a node class that is not installed would sink them too.
         needed = upstream(prompt, sound)
-        prompt = {node_id: node for node_id, node in prompt.items() if node_id in needed}
-    if deadly := stops_the_server(prompt):
+        sending = {node_id: node for node_id, node in prompt.items() if node_id in needed}
+    if deadly := stops_the_server(sending):
         raise InvalidArgument(
             f"These nodes have no inputs object, and ComfyUI would stop working over them: {some(deadly)}.",
             'Give each "inputs": {…}, empty if it has none. This cannot be forced.',
         )
     # The id is ours: noted before it is sent, so that it finds its server also where the answer is lost.
-    project = order.project or workspace.settings.project or None
+    project, name = order.project or workspace.settings.project or None, order.name or loaded.name
     job = Job(str(uuid.uuid4()), connection.url, time.time(), project, name)
     workspace.jobs.expect(job)
     try:
-        receipt = await _submit_once(connection, prompt, job.prompt_id, front=order.front)
-    except ComfySilent:
-        await workspace.jobs.add(job)
-        raise
+        receipt = await _submit_once(connection, sending, job.prompt_id, front=order.front)
     except ComfyUnreachable as exc:
-        saved = save_for_later(workspace, whole, project=order.project, name=name)
-        return Submission(
-            status="saved_offline",
-            server=connection.url,
-            findings=verdict.findings,
-            saved_path=str(saved),
-            message=f"{exc.message} {_not_validated(verdict)}{how_to_load(saved)}",
-        )
+        saved = save_for_later(workspace, prompt, project=project, name=name)
+        return _saved(connection, exc, saved, verdict)
     except PromptRejected as exc:
-        found = findings_of(exc.faults)
-        if verdict.node_classes is not None:
-            found = with_fixes(found, prompt, verdict.node_classes)
-        return _refused(connection, found, [], [])
+        return _refused(connection, _with_known_fixes(findings_of(exc.faults), prompt, verdict), [], [])
+    except ComfySilent:
+        await workspace.jobs.add(job)  # it may have arrived: a later process must find it too
+        raise
     trouble = await workspace.jobs.add(job)
     return await _queued(connection, receipt, verdict, dropped, trouble)
 
@@ -199,6 +189,20 @@ async def _queued(
         findings=findings,
         dropped_outputs=dropped,
         message=f"Queued.{lost}{unnoted} {_not_validated(verdict)}Follow it with poll_result('{receipt.prompt_id}').",
+    )
+
+
+def _with_known_fixes(findings: list[Finding], prompt: Prompt, verdict: Verdict) -> list[Finding]:
+    return with_fixes(findings, prompt, verdict.node_classes) if verdict.node_classes is not None else findings
+
+
+def _saved(connection: Connection, reason: ComfyUnreachable, saved: Path, verdict: Verdict) -> Submission:
+    return Submission(
+        status="saved_offline",
+        server=connection.url,
+        findings=verdict.findings,
+        saved_path=str(saved),
+        message=f"{reason.message} {_not_validated(verdict)}{how_to_load(saved)}",
     )
 
 
