@@ -153,6 +153,17 @@ def test_only_outputs_behind_a_fault_are_dropped() -> None:
     assert dropped_outputs(prompt, findings, CLASSES) == ["5"]
 
 
+def test_dropped_outputs_of_a_large_prompt_are_found_in_one_walk() -> None:
+    object_info = {**OBJECT_INFO, "Through": described({"latent": ["LATENT"]}, ["LATENT"])}
+    classes = NodeClasses.from_object_info(object_info)
+    prompt: dict[str, Any] = {"0": {"class_type": "Sample", "inputs": {}}}
+    for index in range(1, 2000):
+        prompt[str(index)] = {"class_type": "Through", "inputs": {"latent": [str(index - 1), 0]}}
+        prompt[f"s{index}"] = {"class_type": "Save", "inputs": {"latent": [str(index), 0]}}
+    findings = validate_prompt(prompt, classes)
+    assert len(dropped_outputs(prompt, findings, classes)) == 1999
+
+
 def test_deep_chain_needs_no_recursion() -> None:
     object_info = {**OBJECT_INFO, "Through": described({"latent": ["LATENT"]}, ["LATENT"])}
     prompt: dict[str, Any] = {"0": {"class_type": "Sample", "inputs": {"model": ["m", 0], "steps": 1, "cfg": 1}}}

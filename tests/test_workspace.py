@@ -9,7 +9,7 @@ import pytest
 from comfyui_api.errors import InvalidArgument, NotPermitted, UnknownName
 from comfyui_api.jobs import Job, Jobs
 from comfyui_api.projects import save_workflow
-from comfyui_api.workspace import clean_url, open_workspace
+from comfyui_api.workspace import clean_url, open_workspace, read_settings
 from tests.support import environment_for, settings_file
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_configured_servers_have_names(home: Path) -> None:
             workspace.connect("far")
         with pytest.raises(UnknownName, match="near, far"):
             workspace.connect("gpu")
-        with pytest.raises(UnknownName, match="write http://gpu:8188"):
+        with pytest.raises(UnknownName, match="begins with http://"):
             workspace.connect("gpu:8188")
 
 
@@ -112,6 +112,12 @@ async def test_link_that_leads_output_or_projects_elsewhere_is_refused(home: Pat
         save_workflow(home, "film", "x", {})
 
 
+def test_settings_saved_with_a_byte_order_mark_are_read(home: Path) -> None:
+    settings_file(home).parent.mkdir()
+    settings_file(home).write_text("timeout = 7", encoding="utf-8-sig")
+    assert read_settings(environment_for(home, DEFAULT)).timeout == 7
+
+
 @pytest.mark.parametrize("url", ["http://me:SECRET@gpu:port", "me:SECRET@gpu", "http://gpu:x/?token=SECRET"])
 def test_credentials_of_a_wrong_address_are_not_repeated(url: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
@@ -153,6 +159,17 @@ async def test_link_out_of_the_fence_is_refused(home: Path, tmp_path: Path) -> N
 def test_what_is_no_address_is_said(url: str) -> None:
     with pytest.raises(InvalidArgument):
         clean_url(url)
+
+
+async def test_jobs_that_cannot_be_read_for_the_moment_are_not_taken_for_none(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.json"
+    await Jobs(path).add(Job("old", DEFAULT, 1.0))
+    path.rename(tmp_path / "aside")
+    path.mkdir()  # something is there that cannot be read
+    assert "could not be written" in str(await Jobs(path).add(Job("new", DEFAULT, 2.0)))
+    path.rmdir()
+    (tmp_path / "aside").rename(path)
+    assert Jobs(path).find("old") is not None
 
 
 async def test_newest_jobs_are_kept_and_others_jobs_too(tmp_path: Path) -> None:

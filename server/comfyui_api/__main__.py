@@ -35,7 +35,8 @@ def _serve() -> None:
     try:
         anyio.run(serve_stdio, dict(os.environ))
     except ComfyError as exc:
-        sys.exit(f"comfyui-api: {exc}")
+        sys.stderr.write(f"comfyui-api: {exc}\n")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,14 @@ from comfyui_api.workspace import Workspace, open_workspace, read_settings, work
 
 TEXT_LIMIT = 10_000
 LINKS_SHOWN = 20
+ENDS_SHOWN = 2_000
 THE_REST = {
     "findings": "mend these and validate again",
     "outputs": "get_output saves all of them",
     "files": "all are saved in the same folder",
     "missing": "the others for the same reasons",
+    "texts": "the server's history has all of them",
+    "dropped_outputs": "the others depend on the same findings",
     "stopped": "all of them are stopped",
 }
 
@@ -142,7 +145,11 @@ def _answer(result: ToolResult) -> CallToolResult:
 
 
 def _failure(code: str, text: str) -> CallToolResult:
-    carried = f"{code}: {text}"[:TEXT_LIMIT].encode("utf-8", "replace").decode()
+    whole = f"{code}: {text}"
+    if len(whole) > 2 * ENDS_SHOWN:
+        # What is wrong stands first, why and what to do about it last.
+        whole = f"{whole[:ENDS_SHOWN]} … {whole[-ENDS_SHOWN:]}"
+    carried = whole.encode("utf-8", "replace").decode()
     return CallToolResult(content=[TextContent(text=carried)], is_error=True)
 
 

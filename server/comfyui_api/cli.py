@@ -1,6 +1,6 @@
 """The console: the same operations as the tools, printed as JSON, and the sandbox.
 
-Exit codes: 0 done, 1 findings or a run that failed, 2 an error, 130 interrupted from the keyboard.
+Exit codes: 0 done; 1 findings, a run that failed or is not there, or a file that could not be had; 2 an error.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import typer
 
 from comfyui_api import __version__, control, sandbox, status, submit, upload, verdict
 from comfyui_api.collect import get_output
-from comfyui_api.errors import ComfyError, InvalidArgument, UnknownName
+from comfyui_api.errors import ComfyError, FileProblem, InvalidArgument, UnknownName
 from comfyui_api.follow import poll_result
 from comfyui_api.results import ToolResult, as_json
+from comfyui_api.storage import stands
 from comfyui_api.workspace import Workspace, open_workspace, read_settings
 
 Result = TypeVar("Result", bound=ToolResult)
@@ -77,7 +78,7 @@ def _status(
 @app.command()
 def validate(workflow: str, server: Server = None) -> None:
     """What ComfyUI would refuse in a workflow, with the fixes."""
-    result = _do(lambda workspace: verdict.validate_workflow(workspace, _here(workflow), server))
+    result = _do(lambda workspace: verdict.validate_workflow(workspace, _workflow(workflow), server))
     _show(result)
     raise typer.Exit(0 if result.valid else 1)
 
@@ -96,7 +97,7 @@ def queue(
     server: Server = None,
 ) -> None:
     """Validate a workflow and queue it; without a server, save it for loading by hand."""
-    order = submit.Order(_here(workflow), _overrides(inputs), project, name, front, allow_partial, force)
+    order = submit.Order(_workflow(workflow), _overrides(inputs), project, name, front, allow_partial, force)
     result = _do(lambda workspace: submit.queue_workflow(workspace, order, server))
     _show(result)
     raise typer.Exit(1 if result.status == "refused" else 0)
@@ -126,7 +127,9 @@ def get(
 ) -> None:
     """Save the files of a finished run."""
     folder = _here(directory) if directory else None
-    _show(_do(lambda workspace: get_output(workspace, prompt_id, server, directory=folder, previews=False)))
+    result = _do(lambda workspace: get_output(workspace, prompt_id, server, directory=folder, previews=False))
+    _show(result)
+    raise typer.Exit(1 if result.missing or result.state in ("gone", "queued", "running") else 0)
 
 
 @app.command("upload")
@@ -147,7 +150,9 @@ def interrupt(
     server: Server = None,
 ) -> None:
     """Stop a run."""
-    _show(_do(lambda workspace: control.interrupt(workspace, prompt_id, server, everything=everything)))
+    result = _do(lambda workspace: control.interrupt(workspace, prompt_id, server, everything=everything))
+    _show(result)
+    raise typer.Exit(1 if result.state == "running" or (prompt_id and result.state == "gone") else 0)
 
 
 @app.command()
@@ -236,8 +241,19 @@ def _overrides(entries: list[str]) -> dict[str, Any]:
 
 
 def _here(path: str) -> str:
-    """A path as the shell means it, from its own folder; JSON given in place of a path stays as it is."""
-    return path if path.lstrip()[:1] in ("{", "[", "") else str(Path.cwd() / path)
+    """A path as the shell means it: from its own folder, which need not be the working folder."""
+    if not path:
+        raise InvalidArgument("The path is empty.", "Give the path of a file.")
+    try:
+        return str(Path.cwd() / path)
+    except OSError as exc:
+        raise FileProblem(f"The shell's folder is not there any more: {exc.strerror}.", "Go to another one.") from exc
+
+
+def _workflow(given: str) -> str:
+    """A workflow's path as the shell means it, or its JSON as it is."""
+    is_json = given.lstrip()[:1] in ("{", "[") and not stands(Path(given))
+    return given if is_json or not given.strip() else _here(given)
 
 
 def _existing(name: str) -> Path:

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import anyio
 import anyio.to_thread
 import httpx2
 
@@ -37,20 +38,20 @@ T = TypeVar("T")
 
 REPLY_LIMIT = 64 * 2**20
 QUEUE_LIMIT = 512 * 2**20  # a thousand waiting runs with their workflows
+RETRY_SECONDS = 10.0
 ERROR_TEXT_LIMIT = 64 * 2**10
 PARSED_ASIDE = 2**20  # larger replies are parsed in a thread, so that others are served meanwhile
 OBJECT_INFO_LIMIT = 512 * 2**20
 
 # What parsing a reply of another shape can raise.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
-_LOST = (
-    httpx2.ReadTimeout,
-    httpx2.WriteTimeout,
-    httpx2.PoolTimeout,
-    httpx2.ReadError,
-    httpx2.WriteError,
-    httpx2.CloseError,
-    httpx2.RemoteProtocolError,
+# Errors after which the request certainly did not reach a server; after any other one it may have.
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
 )
 
 
@@ -187,7 +188,10 @@ class ComfyClient:
         try:
             return await self._call("GET", path, limit=limit)
         except ComfySilent:
-            return await self._call("GET", path, limit=limit)
+            # Once more, but not for another whole time limit: whoever called is waiting.
+            with anyio.move_on_after(RETRY_SECONDS):
+                return await self._call("GET", path, limit=limit)
+            raise
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         # Encoded here: prompts may hold NaN and lone surrogates. ComfyUI saves such ones and reads them again.
@@ -235,8 +239,8 @@ class ComfyClient:
             )
         if status == 413:
             raise FileProblem(
-                f"The server takes no file of this size. It says: {_excerpt(text)}.",
-                "Send a smaller file, or start ComfyUI with a higher --max-upload-size.",
+                f"The server takes nothing of this size. It says: {_excerpt(text)}.",
+                "Send less, or start ComfyUI with a higher --max-upload-size.",
             )
         if status in (502, 503, 504):
             raise ComfySilent(
@@ -291,12 +295,17 @@ class _Translation:
                 f"ComfyUI at {self._url} gave no answer to {self._path} within {self._timeout:g} s.",
                 "It may be loading a large model or be stuck: wait a little and try again.",
             ) from exc
-        if isinstance(exc, _LOST):
+        if isinstance(exc, httpx2.DecodingError):
+            raise UnexpectedReply(
+                f"The answer of {self._url} to {self._path} cannot be decoded: {_reason(exc)}.",
+                "A proxy on the way may be breaking it.",
+            ) from exc
+        if isinstance(exc, httpx2.HTTPError) and not isinstance(exc, _NEVER_SENT):
             raise ComfySilent(
                 f"The connection to ComfyUI at {self._url} broke during {self._path}: {_reason(exc)}.",
                 "It may have stopped or restarted: check_status tells.",
             ) from exc
-        if isinstance(exc, httpx2.HTTPError | httpx2.InvalidURL):
+        if isinstance(exc, _NEVER_SENT):
             raise ComfyUnreachable(
                 f"No ComfyUI answers at {self._url}: {_reason(exc)}.",
                 "Start ComfyUI there, or give the right address in COMFYUI_URL or as `server`.",

@@ -36,10 +36,12 @@ async def interrupt(
     connection = workspace.connect(server, prompt_id=prompt_id)
     if not prompt_id:
         return await _stop_all(workspace, connection)
-    job = workspace.jobs.find(prompt_id)
-    if job is not None and job.stopped:
-        return Interruption(stopped=[], state="interrupted", message=_NOTHING_TO_STOP["interrupted"])
-    return await _stop_one(workspace, connection, prompt_id)
+    # In turn: of two calls for the same run, the second one must see what the first one did.
+    async with connection.stopping:
+        job = workspace.jobs.find(prompt_id)
+        if job is not None and job.stopped:
+            return Interruption(stopped=[], state="interrupted", message=_NOTHING_TO_STOP["interrupted"])
+        return await _stop_one(workspace, connection, prompt_id)
 
 
 async def _stop_one(workspace: Workspace, connection: Connection, prompt_id: str) -> Interruption:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 Prompt: TypeAlias = dict[str, Any]
@@ -53,12 +53,28 @@ def links_of(node: Any) -> Iterator[tuple[str, list[Any]]]:
 
 def upstream(prompt: Prompt, starts: list[str]) -> set[str]:
     """The ids of `starts` and of all nodes that they depend on. Links to nodes that do not exist are passed over."""
+    return _reached(starts, lambda node_id: _sources(prompt[node_id]), prompt)
+
+
+def downstream(prompt: Prompt, starts: Iterable[str | None]) -> set[str]:
+    """The ids of `starts` and of all nodes that depend on them."""
+    takers: dict[str, list[str]] = {}
+    for node_id, node in prompt.items():
+        for source in _sources(node):
+            takers.setdefault(source, []).append(node_id)
+    return _reached([start for start in starts if start is not None], lambda node_id: takers.get(node_id, ()), prompt)
+
+
+def _sources(node: Any) -> Iterator[str]:
+    return (link[0] for _, link in links_of(node) if len(link) == 2 and isinstance(link[0], str))
+
+
+def _reached(starts: list[str], neighbours: Callable[[str], Iterable[str]], prompt: Prompt) -> set[str]:
     seen: set[str] = set()
     todo = list(starts)
     while todo:
         node_id = todo.pop()
-        if node_id in seen or node_id not in prompt:
-            continue
-        seen.add(node_id)
-        todo.extend(link[0] for _, link in links_of(prompt[node_id]) if len(link) == 2 and isinstance(link[0], str))
+        if node_id not in seen and node_id in prompt:
+            seen.add(node_id)
+            todo.extend(neighbours(node_id))
     return seen

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Inventory:
     custom_nodes: list[str]
     class_count: int
     classes_path: Path
+    stamp: tuple[int, ...]
+    """When and how large the two files were: other processes write them too, also for another server."""
 
     def age_seconds(self, now: datetime) -> float:
         return max(0.0, (now - self.last_updated).total_seconds())
@@ -43,9 +45,9 @@ class Inventory:
     def is_stale(self, now: datetime) -> bool:
         return self.age_seconds(now) > STALE_AFTER
 
-    def is_there(self) -> bool:
-        """Whether its files still stand."""
-        return self.path.is_file() and self.classes_path.is_file()
+    def is_current(self) -> bool:
+        """Whether its files are still those that were read."""
+        return self.stamp == _stamp(self.path, self.classes_path)
 
     @property
     def model_count(self) -> int:
@@ -65,9 +67,9 @@ class Inventory:
             with closing(_open(self.classes_path)) as database:
                 query = "SELECT description FROM node_class WHERE class_type = ?"
                 row = database.execute(query, (class_type,)).fetchone()
-        except sqlite3.Error as exc:
+            return json.loads(row[0]) if row else None
+        except (sqlite3.Error, ValueError) as exc:  # ValueError: damaged text, or a name that is no text
             raise _unreadable(self.classes_path, exc) from exc
-        return json.loads(row[0]) if row else None
 
 
 def inventory_path(state: Path, server: str, default_server: str) -> Path:
@@ -93,7 +95,8 @@ def read_inventory(path: Path) -> tuple[Inventory | None, str | None]:
             models=content.get("models", {}),
             custom_nodes=content.get("custom_nodes", []),
             class_count=content["node_classes"]["count"],
-            classes_path=path.with_name(content["node_classes"]["file"]),
+            classes_path=(classes_path := path.with_name(content["node_classes"]["file"])),
+            stamp=_stamp(path, classes_path),
         )
     except (_Invalid, ValueError) as exc:
         return None, set_aside(path, f"no inventory ({exc})")
@@ -144,8 +147,13 @@ def write_inventory(
     return inventory
 
 
-def update_classes(inventory: Inventory, entries: dict[str, dict[str, Any] | None]) -> None:
-    """Replace single classes by what the server says now; None takes a class out."""
+def update_classes(inventory: Inventory, entries: dict[str, dict[str, Any] | None]) -> Inventory:
+    """Replace single classes by what the server says now; None takes a class out. Returns the inventory as it is then.
+
+    Raises FileProblem where it cannot be written or is no longer the one that was read.
+    """
+    if not inventory.is_current():
+        raise FileProblem(f"{inventory.path} was written by another process meanwhile.", "Ask again.")
     try:
         with closing(_open(inventory.classes_path, write=True)) as database, database:
             for class_type, entry in entries.items():
@@ -153,8 +161,20 @@ def update_classes(inventory: Inventory, entries: dict[str, dict[str, Any] | Non
                     database.execute("DELETE FROM node_class WHERE class_type = ?", (class_type,))
                 else:
                     database.execute("INSERT OR REPLACE INTO node_class VALUES (?, ?)", (class_type, _compact(entry)))
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, UnicodeEncodeError) as exc:
         raise cannot_write(inventory.classes_path, OSError(str(exc))) from exc
+    return replace(inventory, stamp=_stamp(inventory.path, inventory.classes_path))
+
+
+def _stamp(*paths: Path) -> tuple[int, ...]:
+    stamp: list[int] = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            return ()
+        stamp += [status.st_mtime_ns, status.st_size, status.st_ino]
+    return tuple(stamp)
 
 
 class _Invalid(Exception):
@@ -179,7 +199,11 @@ def _write_classes(path: Path, object_info: dict[str, Any]) -> None:
             )
             database.executemany(
                 "INSERT INTO node_class VALUES (?, ?)",
-                ((class_type, _compact(entry)) for class_type, entry in object_info.items()),
+                (
+                    (class_type, _compact(entry))
+                    for class_type, entry in object_info.items()
+                    if class_type.isprintable()  # a lone surrogate in a name would sink all the others
+                ),
             )
     except sqlite3.Error as exc:
         raise cannot_write(path, OSError(str(exc))) from exc
@@ -188,7 +212,7 @@ def _write_classes(path: Path, object_info: dict[str, Any]) -> None:
             path.with_name(path.name + journal).unlink(missing_ok=True)
 
 
-def _unreadable(path: Path, exc: sqlite3.Error) -> FileProblem:
+def _unreadable(path: Path, exc: Exception) -> FileProblem:
     return FileProblem(f"{path} could not be read: {exc}.", "check_status(refresh_inventory=true) writes it anew.")
 
 

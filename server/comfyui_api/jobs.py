@@ -67,6 +67,9 @@ class Jobs:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(str(self._path) + ".lock", timeout=LOCK_SECONDS):
             entries = self._load()
+            if not entries and self._path.exists():
+                # Unreadable for the moment, as while a scanner holds it: it must not be taken for empty.
+                raise OSError(f"{self._path.name} cannot be read")
             entry = {key: value for key, value in asdict(job).items() if value not in (None, False)}
             del entry["prompt_id"]
             entries[job.prompt_id] = entry
@@ -87,7 +90,7 @@ def _job(prompt_id: str, entry: Any) -> Job | None:
     return Job(
         prompt_id=prompt_id,
         server=entry["server"],
-        queued_at=float(queued_at) if isinstance(queued_at, int | float) else 0.0,
+        queued_at=float(queued_at) if isinstance(queued_at, int | float) and 0 < queued_at < 1e12 else 0.0,
         project=project if isinstance(project, str) else None,
         name=name if isinstance(name, str) else None,
         stopped=entry.get("stopped") is True,

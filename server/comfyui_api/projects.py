@@ -16,7 +16,7 @@ def project_folder(home: Path, project: str) -> Path:
     """The folder of a project. Its name must be a plain folder name."""
     if safe_name(project) != project:
         raise InvalidArgument(
-            f"'{project}' cannot be a project's name.",
+            f"'{project[:200]}' cannot be a project's name.",
             f"Use a plain folder name, e.g. '{safe_name(project, DEFAULT_PROJECT)}'.",
         )
     folder = home / "projects" / project

@@ -121,6 +121,14 @@ def _same_content(one: Path, other: Path) -> bool:
     return True
 
 
+def stands(path: Path) -> bool:
+    """Whether something is there; a path that no file can have is not."""
+    try:
+        return path.exists()
+    except OSError:  # e.g. a name of more letters than the system takes
+        return False
+
+
 def read_state(path: Path) -> tuple[Any, str | None]:
     """(content, trouble) of a JSON file of our own: content is None where there is none.
 

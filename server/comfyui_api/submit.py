@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from comfyui_api.workspace import Connection, Workspace
 
 ADDRESSES_SHOWN = 40
 LOOK_UP_SECONDS = 20.0
+POSITION_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
     sending, dropped = prompt, list[str]()
     if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:
         dropped = dropped_outputs(prompt, verdict.findings, verdict.node_classes)
-        sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in dropped]
+        lost = set(dropped)
+        sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in lost]
         if not order.allow_partial or not sound:
             return _refused(connection, verdict.findings, dropped, sound)
         # Only what the sound outputs need is sent: a node class that is not installed would sink them too.
@@ -86,7 +89,8 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
     except ComfySilent:
         await workspace.jobs.add(job)  # it may have arrived: a later process must find it too
         raise
-    trouble = await workspace.jobs.add(job)
+    # A server may have given it an id of its own.
+    trouble = await workspace.jobs.add(replace(job, prompt_id=receipt.prompt_id))
     return await _queued(connection, receipt, verdict, dropped, trouble)
 
 
@@ -174,10 +178,10 @@ async def _queued(
     findings = list(verdict.findings)
     findings.extend(findings_of(receipt.faults))
     dropped = list(dict.fromkeys([*dropped, *(node for fault in receipt.faults for node in fault.dependent_outputs)]))
-    try:
+    position = None
+    with anyio.move_on_after(POSITION_SECONDS), suppress(ServerError):
+        # It is queued all the same: where, poll_result tells too.
         position = (await connection.client.queue()).position(receipt.prompt_id)
-    except ServerError:
-        position = None  # it is queued all the same: poll_result tells where
     lost = f" These outputs are left out: {some(dropped)}." if dropped else ""
     unnoted = f" {trouble}: name the server when you follow it from another process." if trouble else ""
     return Submission(

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from comfyui_api.findings import Finding
-from comfyui_api.graph import Prompt, is_link, links_of, upstream
+from comfyui_api.graph import Prompt, downstream, is_link, links_of, upstream
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, OutputType
 from comfyui_api.repair import with_fixes
 
@@ -56,10 +56,8 @@ def stops_the_server(prompt: Prompt) -> list[str]:
 
 def dropped_outputs(prompt: Prompt, findings: list[Finding], node_classes: NodeClasses) -> list[str]:
     """The output nodes that a run would lose, because they or something they depend on has an error."""
-    faulty = {finding.node_id for finding in findings if finding.severity == "error"}
-    return [
-        node_id for node_id in output_nodes(prompt, node_classes) if not faulty.isdisjoint(upstream(prompt, [node_id]))
-    ]
+    tainted = downstream(prompt, [finding.node_id for finding in findings if finding.severity == "error"])
+    return [node_id for node_id in output_nodes(prompt, node_classes) if node_id in tainted]
 
 
 def uploads_to_look_up(prompt: Prompt, node_classes: NodeClasses) -> list[tuple[str, str, str]]:

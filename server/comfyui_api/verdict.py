@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from comfyui_api.errors import ComfyUnreachable, FileProblem, ServerError, WorkflowUnreadable
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, ServerError, WorkflowUnreadable
 from comfyui_api.findings import Finding, errors_in
 from comfyui_api.graph import Prompt
 from comfyui_api.inventory import Inventory, update_classes
@@ -17,6 +17,7 @@ from comfyui_api.node_class import NodeClasses
 from comfyui_api.results import Validation
 from comfyui_api.runs import FolderType
 from comfyui_api.status import refresh_inventory
+from comfyui_api.storage import stands
 from comfyui_api.validate import uploads_to_look_up, validate_prompt
 from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recognise
 from comfyui_api.workspace import Connection, Workspace
@@ -45,7 +46,7 @@ def load_workflow(workspace: Workspace, workflow: str | dict[str, Any]) -> Loade
         return parse(workflow)
     path = workspace.readable(workflow)
     # A list is no workflow, but its error is clearer than that of a missing file; a file may well be called so.
-    return parse(workflow) if start == "[" and not path.exists() else load_file(path)
+    return parse(workflow) if start == "[" and not stands(path) else load_file(path)
 
 
 def as_prompt(loaded: LoadedWorkflow) -> Prompt:
@@ -88,7 +89,13 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt) ->
     node_classes, trouble = known.node_classes, known.trouble
     if node_classes is None:
         return Verdict([], [], [f"nothing is known of the server. {trouble or ''}".strip()], None)
-    findings = await anyio.to_thread.run_sync(validate_prompt, prompt, node_classes)
+    try:
+        findings = await anyio.to_thread.run_sync(validate_prompt, prompt, node_classes)
+    except FileProblem:  # the cache is damaged: what the server says now takes its place
+        known = _Known((await refresh_inventory(connection)).node_classes, connection.inventory, fresh=True)
+        node_classes, trouble = known.node_classes, None
+        assert node_classes is not None
+        findings = await anyio.to_thread.run_sync(validate_prompt, prompt, node_classes)
     online = known.online
     try:
         if online and not known.fresh and errors_in(findings):
@@ -129,6 +136,10 @@ async def _what_is_known(workspace: Workspace, connection: Connection) -> _Known
             inventory = None  # the file was broken meanwhile: the server tells anew
     try:
         refreshed = await refresh_inventory(connection)
+    except ComfySilent:
+        if inventory is None:
+            raise  # a server that is there and silent will not take a prompt either
+        return _Known(inventory.node_classes(), inventory, online=False, trouble="it gives no answer")
     except ServerError as exc:
         classes = inventory.node_classes() if inventory is not None else None
         return _Known(classes, inventory, online=False, trouble=str(exc))
@@ -143,7 +154,7 @@ async def _asked_again(connection: Connection, node_classes: NodeClasses, findin
     entries = {name: await connection.client.object_info_of(name) for name in sorted(names)}
     if connection.inventory is not None:
         try:
-            await anyio.to_thread.run_sync(update_classes, connection.inventory, entries)
+            connection.inventory = await anyio.to_thread.run_sync(update_classes, connection.inventory, entries)
         except FileProblem as exc:
             log.warning("%s", exc)  # for this verdict the answers themselves do
     return node_classes.updated(entries)

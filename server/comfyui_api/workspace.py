@@ -20,6 +20,7 @@ from comfyui_api.inventory import Inventory, inventory_path, read_inventory
 from comfyui_api.jobs import Jobs
 from comfyui_api.projects import manifest_url
 from comfyui_api.settings import ServerEntry, Settings, parse_servers, parse_settings
+from comfyui_api.storage import stands
 
 APP = "comfyui-api"
 
@@ -33,6 +34,7 @@ class Connection:
     inventory_path: Path
     inventory: Inventory | None = None
     refreshing: anyio.Lock = field(default_factory=anyio.Lock)
+    stopping: anyio.Lock = field(default_factory=anyio.Lock)
     running_since: dict[str, float] = field(default_factory=dict)
     """When this process first saw a run running (time.monotonic), while it has not seen it end."""
 
@@ -86,7 +88,7 @@ class Workspace:
 
     def known_inventory(self, connection: Connection) -> tuple[Inventory | None, str | None]:
         """(inventory, trouble) as last read or written for this server; None where there is none of it."""
-        if connection.inventory is not None and connection.inventory.is_there():
+        if connection.inventory is not None and connection.inventory.is_current():
             return connection.inventory, None
         connection.inventory, trouble = read_inventory(connection.inventory_path)
         if connection.inventory is not None and connection.inventory.server != connection.url:
@@ -116,7 +118,7 @@ class Workspace:
         """The absolute path of a folder to write to: in the working folder, or in one that the settings allow."""
         resolved = self._absolute(path)
         allowed = [self.home, *self._folders(self.settings.write_folders)]
-        if resolved.exists() and not resolved.is_dir():
+        if stands(resolved) and not resolved.is_dir():
             raise InvalidArgument(f"{resolved} is a file, not a folder.", "Choose a folder.")
         if not _inside(resolved, allowed):
             raise NotPermitted(
@@ -150,29 +152,30 @@ class Workspace:
             return self._permitted(server, "`server`")
         servers = read_servers(self.home, self.config)
         if (entry := servers.get(server)) is None:
-            hint = f" For an address write http://{server}." if ":" in server or "." in server else ""
+            shown = "of this form" if "@" in server else f"'{server[:200]}'"  # it may hold a password
+            hint = " An address begins with http:// or https://." if ":" in server or "." in server else ""
             raise UnknownName(
-                f"No server is configured under the name '{server}'.{hint}",
+                f"No server is configured under the name {shown}.{hint}",
                 f"Give a URL, or one of these names: {', '.join(servers) or 'none is configured'}.",
             )
         if entry.trusted:
-            return clean_url(entry.url)
+            return clean_url(entry.url, f"the url of [{server}] in servers.toml")
         return self._permitted(entry.url, f"the server '{server}' of servers.toml in the working folder")
 
     def _credentials(self, url: str) -> tuple[str, str] | None:
         """User and password for a server, from the user's own settings only."""
         own = [self.settings.url, *(entry.url for entry in own_servers(self.config).values())]
-        return next((found for known in own if clean_url(known) == url and (found := credentials(known))), None)
+        return next((found for known in own if usable_url(known) == url and (found := credentials(known))), None)
 
     def _permitted(self, url: str, what: str) -> str:
         """The cleaned URL if this machine, an allowed host or one of the user's own servers has it."""
-        cleaned = clean_url(url)
+        cleaned = clean_url(url, what)
         if credentials(url):
             raise NotPermitted(f"{what} carries credentials.", "Set COMFYUI_URL for a server that needs them.")
         parts = urlsplit(cleaned)
         host, port = (parts.hostname or "").casefold(), parts.port
-        own = [self.default_url, *(clean_url(entry.url) for entry in own_servers(self.config).values())]
-        own_places = {(urlsplit(known).hostname, urlsplit(known).port) for known in own}
+        own = [self.default_url, *(usable_url(entry.url) for entry in own_servers(self.config).values())]
+        own_places = {(urlsplit(known).hostname, urlsplit(known).port) for known in own if known}
         allowed = {entry.casefold() for entry in self.settings.allowed_hosts}
         if is_loopback(host) or (host, port) in own_places or host in allowed or f"{host}:{port}" in allowed:
             return cleaned
@@ -207,13 +210,19 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings by environment over the user's settings file. Raises InvalidArgument for a wrong one."""
     path = config_file(environment)
     settings = parse_settings(environment, _text(path), str(path))
-    clean_url(settings.url)
+    clean_url(settings.url, "COMFYUI_URL (url in settings.toml)")
     return settings
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
     """The user's settings file; servers.toml stands beside it."""
-    return Path(environment.get("COMFYUI_API_CONFIG") or user_config_path(APP) / "settings.toml").expanduser()
+    path = Path(environment.get("COMFYUI_API_CONFIG") or user_config_path(APP) / "settings.toml")
+    try:
+        return path.expanduser()
+    except RuntimeError as exc:
+        raise FileProblem(
+            f"COMFYUI_API_CONFIG, {path}, is no path: {_words(exc)}.", "Give the path of a file."
+        ) from exc
 
 
 def own_servers(config: Path) -> dict[str, ServerEntry]:
@@ -255,10 +264,21 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def clean_url(url: str) -> str:
-    """The server's address without credentials, query and trailing slashes. Raises InvalidArgument where it is none."""
+def usable_url(url: str) -> str | None:
+    """The cleaned address, or None for what is none."""
+    try:
+        return clean_url(url)
+    except InvalidArgument:
+        return None
+
+
+def clean_url(url: str, what: str = "The address of the server") -> str:
+    """The server's address without credentials, query and trailing slashes. Raises InvalidArgument where it is none.
+
+    `what` names where it comes from, for the error.
+    """
     # A password or token in it is never repeated.
-    shown = "The address of the server" if set(url) & set("@?#") else f"'{url}'"
+    shown = what if set(url) & set("@?#") else f"{what}, '{url[:200]}',"
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
@@ -282,7 +302,7 @@ def _words(exc: Exception) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # as some editors on Windows save it
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as exc:

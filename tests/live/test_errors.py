@@ -349,3 +349,68 @@ async def test_odd_events_do_not_end_the_server(home: Path) -> None:
         for _ in range(3):
             seen = await user.call("poll_result", prompt_id=RUN, wait_seconds=1)
             assert seen["state"] == "running"
+
+
+async def test_receipt_that_cannot_be_decoded_is_not_taken_for_an_absent_server(comfyui: str, home: Path) -> None:
+    broken = http_reply("200 OK", "no gzip at all", "application/json", ["Content-Encoding: gzip"])
+    async with proxy(comfyui) as between:
+        between.replace_reply = (b"POST /prompt", broken)
+        async with agent(environment_for(home, between.url)) as user:
+            queued = await user.call("queue_workflow", workflow=image_prompt("gzip"))
+            assert queued["status"] == "queued"
+    assert await runs_of(comfyui, "gzip") == 1
+
+
+async def test_id_that_the_server_chose_finds_its_server(home: Path) -> None:
+    async def own_id(stream: Any, head: bytes) -> None:
+        body = {"prompt_id": "server-own-id", "number": 1} if head.startswith(b"POST /prompt") else {}
+        await stream.send(http_reply("200 OK", json.dumps(body), "application/json"))
+
+    async with answering(own_id) as url, agent(environment_for(home, NOBODY)) as user:
+        queued = await user.call("queue_workflow", workflow=image_prompt(), server=url, force=True)
+        assert queued["prompt_id"] == "server-own-id"
+        reason = await user.fail("poll_result", prompt_id="server-own-id", wait_seconds=0)
+        assert url in reason
+
+
+async def test_two_sessions_in_one_folder_do_not_use_each_others_inventory(comfyui: str, home: Path) -> None:
+    async def other_server(stream: Any, head: bytes) -> None:
+        replies: dict[bytes, Any] = {
+            b"/system_stats": {"system": {"os": "posix"}, "devices": []},
+            b"/queue": {"queue_running": [], "queue_pending": []},
+            b"/object_info": {"OnlyHere": {"input": {}, "output": [], "output_node": True}},
+            b"/models": [],
+        }
+        route = head.split(b" ")[1]
+        await stream.send(http_reply("200 OK", json.dumps(replies.get(route, {})), "application/json"))
+
+    only_here = {"1": {"class_type": "OnlyHere", "inputs": {}}}
+    async with answering(other_server) as url, agent(environment_for(home, comfyui)) as one:
+        assert (await one.call("validate_workflow", workflow=image_prompt()))["valid"]
+        async with agent(environment_for(home, url)) as two:
+            assert (await two.call("validate_workflow", workflow=only_here))["valid"]
+        assert not (await one.call("validate_workflow", workflow=only_here))["valid"]
+        assert (await one.call("validate_workflow", workflow=image_prompt()))["valid"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says"),
+    [
+        ("upload_image", {"path": "a" * 20_000}, "too long"),
+        ("get_output", {"prompt_id": RUN, "directory": "a" * 300}, "refused"),
+        ("check_status", {"server": "x" * 20_000}, "configured"),
+        ("check_status", {"server": "http://" + "x" * 20_000}, "COMFYUI_API_ALLOWED_HOSTS"),
+        ("queue_workflow", {"workflow": image_prompt(), "project": "x" * 20_000}, "plain folder name"),
+        ("poll_result", {"prompt_id": "x" * 20_000}, "prompt_id"),
+        ("validate_workflow", {"workflow": "[" + "1," * 500 + "1]"}, "JSON list"),
+        ("validate_workflow", {"workflow": '{"1": {"class_type": "\\ud800", "inputs": {}}}'}, "cannot be validated"),
+    ],
+)
+async def test_long_and_odd_arguments_leave_the_reason_readable(
+    home: Path, tool: str, arguments: dict[str, Any], says: str
+) -> None:
+    async with agent(environment_for(home, NOBODY)) as user:
+        text = await user.fail(tool, **arguments)
+        assert says in text
+        assert "internal_error" not in text
+        assert len(text) < 5_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +313,37 @@ async def test_nodes_with_dots_in_their_ids_can_be_overridden(comfyui: str, home
         run = await queue(user, prompt, inputs={"1.2.width": 96})
         await user.finish(run)
         assert (await user.call("get_output", prompt_id=run))["files"][0]["width"] == 96
+
+
+async def test_class_name_that_is_no_text_is_only_an_unknown_one(comfyui: str, home: Path) -> None:
+    workflow = '{"1": {"class_type": "\\ud800", "inputs": {}}}'
+    async with agent(environment_for(home, comfyui)) as user:
+        for _ in range(2):  # asked anew, and from the cache
+            verdict = await user.call("validate_workflow", workflow=workflow)
+            assert [finding["code"] for finding in verdict["findings"]] == ["missing_node_type"]
+
+
+async def test_of_several_calls_to_stop_a_run_none_is_wrong(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        running = await queue(user, sleeping_prompt(30, color=107, steps=300))
+        waiting = await queue(user, sleeping_prompt(30, color=108))
+        told: list[dict[str, Any]] = []
+
+        async def stop() -> None:
+            told.append(await user.call("interrupt", prompt_id=waiting))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(stop)
+        assert [answer["state"] for answer in told] == ["interrupted"] * 3
+        assert sum(len(answer["stopped"]) for answer in told) == 1
+        await user.call("interrupt", prompt_id=running)
+
+
+async def test_damaged_class_description_is_asked_for_anew(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        await user.call("check_status")
+        with closing(sqlite3.connect(home / "state" / "inventory.classes.sqlite")) as database, database:
+            database.execute("UPDATE node_class SET description = '{half' WHERE class_type = 'EmptyImage'")
+    async with agent(environment_for(home, comfyui)) as user:
+        assert (await user.call("validate_workflow", workflow=image_prompt()))["valid"]

@@ -11,7 +11,7 @@ from comfyui_api.results import Interruption, RunStatus
 from comfyui_api.tools.server import Server
 from comfyui_api.workspace import Workspace
 
-PromptId = Annotated[str, Field(description="As returned by queue_workflow", min_length=1)]
+PromptId = Annotated[str, Field(description="As returned by queue_workflow", min_length=1, max_length=200)]
 
 
 async def poll_result(
