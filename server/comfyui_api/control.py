@@ -14,7 +14,7 @@ from comfyui_api.results import FreedMemory, Interruption, StoppedRun
 from comfyui_api.runs import FINAL_STATES, Device
 from comfyui_api.workspace import Connection, Workspace
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 5.0  # most steps are shorter; of a longer one the answer says so
 FREE_SECONDS = 1.0
 NOTICEABLE = 16 * 2**20  # bytes; less is what other programs on the device do meanwhile
 

@@ -231,12 +231,9 @@ async def test_nan_and_lone_surrogates_go_to_the_server_and_come_back(comfyui: s
         }
 
 
-async def test_stubborn_run_is_named_and_not_called_stopped(
-    comfyui: str, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(control, "STOP_SECONDS", 0.5)  # the patience, not the behaviour
+async def test_stubborn_run_is_named_and_not_called_stopped(comfyui: str, home: Path) -> None:
     async with agent(environment_for(home, comfyui)) as user:
-        run = await queue(user, sleeping_prompt(6, color=101, steps=1))
+        run = await queue(user, sleeping_prompt(2 * control.STOP_SECONDS + 4, color=101, steps=1))
         await until_running(user, run)
         arguments: dict[str, Any]
         for arguments in ({"everything": True}, {"prompt_id": run}):
