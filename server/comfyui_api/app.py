@@ -28,7 +28,8 @@ from mcp_types import Tool as McpTool
 
 from comfyui_api import __version__
 from comfyui_api.errors import ComfyError, UnknownName
-from comfyui_api.repair import closest
+from comfyui_api.follow import shorten
+from comfyui_api.repair import did_you_mean
 from comfyui_api.results import ToolResult, as_json
 from comfyui_api.tools import INSTRUCTIONS, TOOLS
 from comfyui_api.tools.signature import Tool
@@ -119,9 +120,9 @@ async def call(context: Context, name: str, arguments: dict[str, Any]) -> ToolRe
     """Run a tool by name. Raises UnknownName and InvalidArgument for what does not fit its signature."""
     tool = TOOLS.get(name)
     if tool is None:
-        near = closest(name, TOOLS, 1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise UnknownName(f"There is no tool '{name}'.{hint}", f"The tools are: {', '.join(TOOLS)}.")
+        raise UnknownName(
+            f"There is no tool '{name}'.{did_you_mean(name, TOOLS)}", f"The tools are: {', '.join(TOOLS)}."
+        )
     values = tool.parse(arguments)
     if tool.takes_report:
         values["report"] = context.session.report_progress
@@ -180,9 +181,7 @@ def _with_short_texts(value: Any, length: int) -> Any:
         return {key: _with_short_texts(item, length) for key, item in value.items()}
     if isinstance(value, list):
         return [_with_short_texts(item, length) for item in value]
-    if isinstance(value, str) and len(value) > length:
-        return f"{value[:length]}… ({len(value):,} characters in all)"
-    return value
+    return shorten(value, length) if isinstance(value, str) else value
 
 
 def _compact(value: Any) -> str:

@@ -43,6 +43,7 @@ ERROR_TEXT_LIMIT = 64 * 2**10
 PARSED_ASIDE = 2**20  # larger replies are parsed in a thread, so that others are served meanwhile
 OBJECT_INFO_LIMIT = 512 * 2**20
 
+NOT_SERVED = (400, 403, 404)  # what /view answers for a file that is not there or not to be had
 # What parsing a reply of another shape can raise.
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 # Errors after which the request certainly did not reach a server; after any other one it may have.
@@ -75,10 +76,8 @@ class ComfyClient:
             self.http = httpx2.AsyncClient(base_url=url, timeout=timeout, auth=auth, trust_env=outside)
         except (httpx2.InvalidURL, ValueError) as exc:
             raise InvalidArgument(f"'{url}' is no address of a server: {exc}.", "Write http://host:8188.") from exc
-        except (
-            ImportError,
-            OSError,
-        ) as exc:  # a kind of proxy that needs a package; a certificate file that is not there
+        except (ImportError, OSError) as exc:
+            # A kind of proxy that needs a package of its own, or a certificate file that is not there.
             raise InvalidArgument(
                 f"The proxy or certificate settings of this machine cannot be used: {exc}.",
                 "Correct HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and the like.",
@@ -164,7 +163,7 @@ class ComfyClient:
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
         with self._translated("/view"):
             async with self.http.stream("GET", "/view", params=params) as response:
-                if response.status_code in (400, 403, 404):
+                if response.status_code in NOT_SERVED:
                     return False
                 await self._check(response, "/view")
                 return True
@@ -175,7 +174,7 @@ class ComfyClient:
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
         with self._translated("/view"):
             async with self.http.stream("GET", "/view", params=params) as response:
-                if response.status_code in (400, 403, 404):
+                if response.status_code in NOT_SERVED:
                     place = f"{subfolder}/{filename}" if subfolder else filename
                     raise FileGone(
                         f"The server has no file '{place}' in its {folder} folder any more.",

@@ -53,19 +53,20 @@ def links_of(node: Any) -> Iterator[tuple[str, list[Any]]]:
 
 def upstream(prompt: Prompt, starts: list[str]) -> set[str]:
     """The ids of `starts` and of all nodes that they depend on. Links to nodes that do not exist are passed over."""
-    return _reached(starts, lambda node_id: _sources(prompt[node_id]), prompt)
+    return _reached(starts, lambda node_id: sources(prompt[node_id]), prompt)
 
 
 def downstream(prompt: Prompt, starts: Iterable[str | None]) -> set[str]:
     """The ids of `starts` and of all nodes that depend on them."""
     takers: dict[str, list[str]] = {}
     for node_id, node in prompt.items():
-        for source in _sources(node):
+        for source in sources(node):
             takers.setdefault(source, []).append(node_id)
     return _reached([start for start in starts if start is not None], lambda node_id: takers.get(node_id, ()), prompt)
 
 
-def _sources(node: Any) -> Iterator[str]:
+def sources(node: Any) -> Iterator[str]:
+    """The node ids that a node's inputs are linked to, well-formed links only."""
     return (link[0] for _, link in links_of(node) if len(link) == 2 and isinstance(link[0], str))
 
 

@@ -36,6 +36,12 @@ def closest(name: str, names: Iterable[str], count: int = SHOWN) -> list[str]:
     return [by_key[key] for key in ordered[:count]]
 
 
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The question whether the name most like this one was meant, after a space; nothing where none is like it."""
+    near = closest(name, names, 1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
 class _Mender:
     """The fixes for one prompt; what several findings need is worked out once."""
 
@@ -128,16 +134,14 @@ def _fix_option(received: Any, spec: InputSpec) -> str:
     near = closest(str(received), options)
     if near:
         return f"Closest: {_listed(near)}."
-    more = f" and {len(options) - SHOWN} more" if len(options) > SHOWN else ""
-    return f"Options: {_listed(options[:SHOWN])}{more}."
+    return f"Options: {_first_of(options)}."
 
 
 def _describe(spec: InputSpec) -> str:
     """What an input takes, e.g. "a whole number from 1 to 10000, default 20"."""
     if spec.is_combo:
         options = [str(option) for option in spec.options or ()]
-        more = f" and {len(options) - SHOWN} more" if len(options) > SHOWN else ""
-        return f"one of {_listed(options[:SHOWN])}{more}" if options else "a value of this list (it is empty here)"
+        return f"one of {_first_of(options)}" if options else "a value of this list (it is empty here)"
     words = {"INT": "a whole number", "FLOAT": "a number", "STRING": "a text", "BOOLEAN": "true or false"}
     text = words.get(spec.type, f"a value of type {spec.type}")
     low, high = spec.config.get("min"), spec.config.get("max")
@@ -146,6 +150,11 @@ def _describe(spec: InputSpec) -> str:
     if (default := spec.config.get("default")) is not None and default != "":
         text += f", default {default}"
     return text
+
+
+def _first_of(options: list[str]) -> str:
+    more = f" and {len(options) - SHOWN} more" if len(options) > SHOWN else ""
+    return _listed(options[:SHOWN]) + more
 
 
 def _listed(names: list[str]) -> str:

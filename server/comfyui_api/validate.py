@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from comfyui_api.findings import Finding
-from comfyui_api.graph import Prompt, downstream, is_link, links_of, upstream
+from comfyui_api.graph import Prompt, downstream, is_link, sources, upstream
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, OutputType
 from comfyui_api.repair import with_fixes
 
@@ -239,9 +239,7 @@ def _cycles(prompt: Prompt, outputs: list[str]) -> list[Finding]:
             path.append(node_id)
             on_path.add(node_id)
             todo.append((node_id, False))
-            todo.extend(
-                (link[0], True) for _, link in links_of(prompt[node_id]) if len(link) == 2 and isinstance(link[0], str)
-            )
+            todo.extend((source, True) for source in sources(prompt[node_id]))
     return findings
 
 

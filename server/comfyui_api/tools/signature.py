@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from comfyui_api.errors import InvalidArgument, UnknownName
-from comfyui_api.repair import closest
+from comfyui_api.repair import did_you_mean
 from comfyui_api.results import RESULTS, ToolResult
 
 # The workspace and the progress callable come from the door, not from the agent.
@@ -79,10 +79,9 @@ class Tool:
         """The arguments as the function takes them. Raises InvalidArgument, naming the field and what is expected."""
         known = self.arguments.model_fields
         if unknown := [name for name in arguments if name not in known]:
-            near = closest(unknown[0], known, 1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
             raise UnknownName(
-                f"{self.name} has no argument '{unknown[0]}'.{hint}", f"It takes: {', '.join(known) or 'none'}."
+                f"{self.name} has no argument '{unknown[0]}'.{did_you_mean(unknown[0], known)}",
+                f"It takes: {', '.join(known) or 'none'}.",
             )
         # Models write null for what they leave out; where there is a default, that is what it means.
         given = {name: value for name, value in arguments.items() if value is not None or known[name].is_required()}
