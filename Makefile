@@ -1,4 +1,4 @@
-# make demo | test | check | bench; the README has the same for uv, for those without make.
+# make demo | test | check | oracle | bench; the README has the same for uv, for those without make.
 PYTHON ?= python3
 BIN := .venv/bin
 ifeq ($(OS),Windows_NT)
@@ -6,7 +6,7 @@ BIN := .venv/Scripts
 endif
 RUN := $(BIN)/python
 
-.PHONY: demo test check inspect format bench schemas clean
+.PHONY: demo test check inspect oracle format bench schemas clean
 
 demo: .venv/ready
 	$(RUN) scripts/demo.py
@@ -23,6 +23,10 @@ check: .venv/ready
 # The MCP inspector, through npx, against the server and a sandbox.
 inspect: .venv/ready
 	$(RUN) scripts/inspect_tools.py
+
+# Our conversion of all official templates against the real web frontend's, in headless Chromium.
+oracle: .venv/ready
+	$(RUN) -m scripts.oracle
 
 format: .venv/ready
 	$(RUN) -m ruff format .

@@ -72,7 +72,7 @@ def test_full_result_schemas_are_those_of_the_models() -> None:
         ("validate_workflow", {"workflow": "nothing.json"}, ["There is no file", "nothing.json"]),
         ("validate_workflow", {"workflow": "{'"}, ["not valid JSON", "line 1"]),
         ("validate_workflow", {"workflow": ""}, ["is empty"]),
-        ("validate_workflow", {"workflow": {"nodes": [], "links": []}}, ["UI format", "Export (API)"]),
+        ("validate_workflow", {"workflow": {"nodes": [], "links": []}}, ["nothing is known", "check_status"]),
         ("poll_result", {"prompt_id": ""}, ["prompt_id is ''"]),
         ("poll_result", {"prompt_id": "x", "wait_seconds": -1}, ["wait_seconds is -1", "at least 0"]),
         ("get_output", {"prompt_id": "x", "directory": "/"}, ["may be written to", "COMFYUI_API_WRITE_FOLDERS"]),

@@ -4,4 +4,27 @@ The package is a house of six floors; imports point down (tests/test_floors.py n
 5 doors (`__main__`, `cli`, `app`), 4 `tools`, 3 operations, 2 adapters, 1 knowledge, 0 vocabulary.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from comfyui_api.convert import Conversion, convert_workflow
+    from comfyui_api.node_class import NodeClasses
+
 __version__ = "0.1.0"
+__all__ = ["Conversion", "NodeClasses", "convert_workflow"]
+
+_ROOMS = {
+    "Conversion": "comfyui_api.convert",
+    "NodeClasses": "comfyui_api.node_class",
+    "convert_workflow": "comfyui_api.convert",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported on first use: the server starts without them."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_ROOMS[name]), name)

@@ -56,6 +56,7 @@ class NodeClass:
     python_module: str
     is_deprecated: bool = False
     is_partner_node: bool = False
+    output_matchtypes: tuple[str | None, ...] = ()
 
     @property
     def is_core(self) -> bool:
@@ -111,7 +112,7 @@ def parse_node_class(class_type: str, raw: Mapping[str, Any]) -> NodeClass:
             specs = declared.get(group)
             if isinstance(specs, dict):
                 for name, spec in specs.items():
-                    if (parsed := _parse_input(name, spec, required=group == "required")) is not None:
+                    if (parsed := parse_input(name, spec, required=group == "required")) is not None:
                         inputs.setdefault(name, parsed)
     outputs = raw.get("output")
     names = raw.get("output_name")
@@ -126,10 +127,12 @@ def parse_node_class(class_type: str, raw: Mapping[str, Any]) -> NodeClass:
         python_module=str(raw.get("python_module") or ""),
         is_deprecated=bool(raw.get("deprecated")),
         is_partner_node=bool(raw.get("api_node")),
+        output_matchtypes=tuple(matched) if isinstance(matched := raw.get("output_matchtypes"), list) else (),
     )
 
 
-def _parse_input(name: str, spec: Any, *, required: bool) -> InputSpec | None:
+def parse_input(name: str, spec: Any, *, required: bool) -> InputSpec | None:
+    """One input as /object_info describes it: [type or options, {config}]. None for what is no such description."""
     if not isinstance(spec, list | tuple) or not spec:
         return None
     kind = spec[0]

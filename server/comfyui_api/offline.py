@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comfyui_api.graph import Prompt
+from comfyui_api.prepare import Prepared
 from comfyui_api.projects import DEFAULT_PROJECT, save_workflow
 from comfyui_api.workspace import Workspace
 
 
-def save_for_later(workspace: Workspace, prompt: Prompt, *, project: str | None, name: str) -> Path:
-    """Save a prompt in API format into the project. Returns the new file; none is ever written over."""
-    return save_workflow(workspace.home, project or DEFAULT_PROJECT, name, prompt)
+def save_for_later(workspace: Workspace, prepared: Prepared, *, project: str | None, name: str) -> Path:
+    """Save a workflow into the project. Returns the new file; none is ever written over.
+
+    In UI format where there is one that shows all the overrides, as a person can go on with that; else in API format.
+    """
+    content = prepared.prompt
+    if prepared.ui is not None and not prepared.unwritten:
+        content = prepared.ui
+    assert content is not None  # without a prompt there is the UI graph, and nothing was overridden
+    return save_workflow(workspace.home, project or DEFAULT_PROJECT, name, content)
 
 
 def how_to_load(path: Path) -> str:
     """How a person gets a saved workflow into ComfyUI."""
     return (
-        f"Saved in API format as {path}. To run it: start ComfyUI, open it in the browser, drop this file onto the "
+        f"Saved as {path}. To run it: start ComfyUI, open it in the browser, drop this file onto the "
         "canvas (or Workflow > Open), and press Run; or call queue_workflow with this path once the server is up."
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from comfyui_api.convert import Note
 from comfyui_api.findings import Finding
 from comfyui_api.previews import Picture
 from comfyui_api.runs import Device, RunState
@@ -70,12 +71,14 @@ class Status(ToolResult):
 
 
 class Validation(ToolResult):
-    """validate_workflow. `valid`: no finding of severity error."""
+    """validate_workflow. `valid`: no finding of severity error. `notes`: what the conversion of a UI workflow dropped,
+    repaired or could not know."""
 
     valid: bool
     format: Literal["api", "ui"]
     source: str
     findings: list[Finding]
+    notes: list[Note] | None = None
     checked: list[str]
     not_checked: list[str]
 
@@ -89,6 +92,7 @@ class Submission(ToolResult):
     queue_position: int | None = None
     server: str
     findings: list[Finding] = []
+    notes: list[Note] | None = None
     dropped_outputs: list[str] = []
     saved_path: str | None = None
     message: str

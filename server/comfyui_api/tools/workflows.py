@@ -11,7 +11,12 @@ from comfyui_api.results import Submission, Validation
 from comfyui_api.tools.server import Server
 from comfyui_api.workspace import Workspace
 
-Workflow = Annotated[str | dict[str, Any], Field(description="File path, or the workflow's JSON (API format)")]
+Workflow = Annotated[
+    str | dict[str, Any],
+    Field(
+        description="Path of a JSON file (UI or API format) or of a picture or video that ComfyUI saved, or the JSON"
+    ),
+]
 
 
 async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Server = None) -> Validation:

@@ -1,0 +1,63 @@
+"""UI workflow to API prompt, as ComfyUI's own web editor makes it when it queues (frontend 1.58.1).
+
+The file is read (saved), given unique ids (numbering) and loaded into the editor's graph (loading, live): nodes with
+the slots and widgets of their classes (layout, nodes), subgraphs with their instances' values (subgraphs, proxies),
+group nodes (groups). Then primitives write their values into widgets (primitives), and every node that is sent gets
+its widgets' values (texts) and the real sources of its links (following). Packs with JavaScript of their own: packs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from comfyui_api.convert.layout import Layouts
+from comfyui_api.convert.live import every_node
+from comfyui_api.convert.loading import load
+from comfyui_api.convert.nodes import mend
+from comfyui_api.convert.notes import Conversion, Note, NoteCode, Notes
+from comfyui_api.convert.numbering import renumber
+from comfyui_api.convert.primitives import spread
+from comfyui_api.convert.saved import read_workflow
+from comfyui_api.convert.sending import Sender
+from comfyui_api.convert.texts import Choose, replace_names
+from comfyui_api.errors import WorkflowUnreadable
+from comfyui_api.node_class import NodeClasses
+
+__all__ = ["Conversion", "Note", "NoteCode", "convert_workflow"]
+
+
+def convert_workflow(
+    workflow: dict[str, Any],
+    node_classes: NodeClasses,
+    *,
+    choose: Choose = lambda _: 0,
+    now: datetime | None = None,
+) -> Conversion:
+    """The prompt that ComfyUI's editor would send for a saved workflow, and what there is to say about it.
+
+    `choose` gives an index below a number, for the options of {a|b} in prompts: `random.randrange`, or the first one
+    each time. `now` is the time for %date:…% in file names, which stays as it is without one. Values are never guessed:
+    what cannot be known is noted. Raises WorkflowUnreadable for what is no UI workflow.
+    """
+    if not isinstance(workflow, dict) or not isinstance(workflow.get("nodes"), list):
+        raise WorkflowUnreadable(
+            "This is no workflow as ComfyUI's editor saves it: it has no list of nodes.",
+            "Give the file that Workflow > Save or Export writes.",
+        )
+    notes = Notes()
+    saved = read_workflow(workflow, notes)
+    renumber(saved, notes)
+    root = load(saved, Layouts(node_classes), notes)
+    nodes = list(every_node(root))
+    for node in nodes:
+        mend(node, notes)
+
+    def named(text: str) -> str:
+        return replace_names(text, nodes, now)
+
+    for graph in {id(node.graph): node.graph for node in nodes}.values():
+        spread(graph, named, notes)
+    sender = Sender(notes, named, choose)
+    prompt = sender.prompt(root)
+    return Conversion(prompt, notes.all(), sender.homes)

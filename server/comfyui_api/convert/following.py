@@ -1,0 +1,180 @@
+"""From an input to where its value really comes from: through reroutes, bypassed nodes and subgraph borders.
+
+Source of the rules: the web frontend 1.58.1, ExecutableNodeDTO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+from comfyui_api.convert.live import Input, Link, Node, Widget
+from comfyui_api.convert.notes import Notes
+from comfyui_api.convert.saved import BYPASS, INPUT_NODE, NEVER
+
+Path: TypeAlias = tuple[Node, ...]
+"""The instances that a node stands in, outermost first."""
+
+
+class Source(NamedTuple):
+    """An output of a node that is sent."""
+
+    node_id: str
+    slot: int
+
+
+class Value(NamedTuple):
+    """The value that a subgraph instance has for a widget inside."""
+
+    widget: Widget
+
+
+Lost: TypeAlias = Literal["nothing", "muted", "bypassed", "virtual", "cycle", "gone"]
+"""Why there is no source: nothing linked, muted, a bypassed node without a fitting input, a node of the editor's,
+a circle, or a node that is not there."""
+
+VirtualSource: TypeAlias = Callable[[Path, Node, int], tuple[Path, Node, int] | None]
+"""Where a pack's virtual node gets its output from: an input of a node, or None for nothing."""
+
+
+def execution_id(path: Path, node: Node) -> str:
+    return ":".join([*(instance.id for instance in path), node.id]) if path else node.id
+
+
+def follow(path: Path, node: Node, place: int, virtual_source: VirtualSource) -> Source | Value | Lost:
+    """What feeds an input of a node."""
+    slot = node.inputs[place]
+    if slot.link is None:
+        return "nothing"
+    wanted: str | None = None
+    seen: set[tuple[str, str, int]] = set()
+    while True:
+        key = ("in", execution_id(path, node), place)
+        if key in seen:
+            return "cycle"
+        seen.add(key)
+        slot = node.inputs[place]
+        link = slot.link
+        if link is None:
+            return "nothing"
+        if link.origin_id == INPUT_NODE and path:
+            host = path[-1]
+            path, node, place, wanted = path[:-1], host, link.origin_slot, None
+            if place >= len(node.inputs):
+                return "gone"
+            entered = node.inputs[place]
+            if entered.link is None:
+                return Value(entered.promoted) if entered.promoted is not None else "nothing"
+            continue
+        step = _leave(path, node, link, wanted or slot.type, seen, virtual_source)
+        if not isinstance(step, _Step):
+            return step
+        path, node, place, wanted = step
+
+
+class _Step(NamedTuple):
+    """Follow on from this input."""
+
+    path: Path
+    node: Node
+    place: int
+    wanted: str | None
+
+
+def _leave(
+    path: Path, node: Node, link: Link, wanted: str, seen: set[tuple[str, str, int]], virtual_source: VirtualSource
+) -> Source | Value | Lost | _Step:
+    """From a link to the output it comes from, and into subgraphs; the next input where that output only passes on."""
+    slot = link.origin_slot
+    origin = node.graph.nodes.get(link.origin_id)
+    while origin is not None:
+        key = ("out", execution_id(path, origin), slot)
+        if key in seen:
+            return "cycle"
+        seen.add(key)
+        if origin.mode == NEVER:
+            return "muted"
+        if origin.mode == BYPASS:
+            place = passed_through(origin, slot, wanted)
+            return _Step(path, origin, place, None) if place is not None else "bypassed"
+        if origin.subgraph is None:
+            if not origin.virtual:
+                return Source(execution_id(path, origin), slot)
+            found = virtual_source(path, origin, slot)
+            return _Step(*found, wanted) if found is not None else "virtual"
+        if not 0 <= slot < len(origin.subgraph.outputs):
+            return "gone"
+        inner = origin.subgraph.outputs[slot].source
+        if inner is None:
+            return "nothing"
+        if inner.origin_id == INPUT_NODE:  # the subgraph only hands this input on
+            if not 0 <= inner.origin_slot < len(origin.inputs):
+                return "gone"
+            entered = origin.inputs[inner.origin_slot]
+            if entered.link is None and entered.promoted is not None:
+                return Value(entered.promoted)
+            return _Step(path, origin, inner.origin_slot, None)
+        if origin in path:
+            return "cycle"
+        path = (*path, origin)
+        origin, slot = origin.subgraph.nodes.get(inner.origin_id), inner.origin_slot
+    return "gone"
+
+
+def passed_through(node: Node, slot: int, wanted: str) -> int | None:
+    """The input that a bypassed node hands on at an output: the same place, an equal type, or a fitting one."""
+    inputs = node.inputs
+    if wanted in ("*", ""):
+        return slot if len(inputs) > slot else (0 if inputs else None)
+    own = output_type(node, slot)
+    if 0 <= slot < len(inputs) and fits(inputs[slot].type, own) and fits(inputs[slot].type, wanted):
+        return slot
+    for place, candidate in enumerate(inputs):
+        if candidate.type == wanted:
+            return place
+    for place, candidate in enumerate(inputs):
+        if fits(candidate.type, own) and fits(candidate.type, wanted):
+            return place
+    return None
+
+
+def output_type(node: Node, slot: int) -> str:
+    if node.match_outputs is not None and slot in node.match_outputs:
+        linked = {_linked_type(node, slot_in) for slot_in in node.inputs if slot_in.name in node.match_outputs[slot]}
+        linked.discard("*")
+        return linked.pop() if len(linked) == 1 else "*"
+    return node.outputs[slot] if 0 <= slot < len(node.outputs) else "*"
+
+
+def _linked_type(node: Node, slot: Input) -> str:
+    link = slot.link
+    if link is None:
+        return "*"
+    origin = node.graph.nodes.get(link.origin_id)
+    if origin is None or not 0 <= link.origin_slot < len(origin.outputs):
+        return "*"
+    return origin.outputs[link.origin_slot]
+
+
+def fits(one: str, other: str) -> bool:
+    """Whether the editor would link these two types (LiteGraph.isValidConnection)."""
+    if one in ("*", "") or other in ("*", "") or one == other:
+        return True
+    first, second = one.lower().split(","), other.lower().split(",")
+    return any(a == b or a in ("", "*") or b in ("", "*") for a in first for b in second)
+
+
+def note_lost(lost: Lost, notes: Notes, node_id: str, name: str) -> None:
+    """Say why a link is not sent, where it is not plain."""
+    if lost == "cycle":
+        notes.add("cycle", "Its link leads back to itself through nodes that are not sent: dropped.", node_id, name)
+    elif lost == "gone":
+        notes.add("dangling_link", "Its link comes from a node or slot that is not there: dropped.", node_id, name)
+    elif lost == "muted":
+        notes.add("dropped_link", "Its link comes from a muted node: dropped.", node_id, name)
+    elif lost == "bypassed":
+        notes.add(
+            "dropped_link", "Its link comes from a bypassed node without an input of that type: dropped.", node_id, name
+        )
+    elif lost == "virtual":
+        notes.add("dropped_link", "Its link comes from a node that sends nothing: dropped.", node_id, name)

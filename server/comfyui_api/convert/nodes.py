@@ -1,0 +1,338 @@
+"""From saved nodes to live ones: slots and widgets of the class, with the file's links and values in them.
+
+Source of the rules: the web frontend 1.58.1, LGraphNode.configure, ComfyNode.configure, migrateWidgetsValues,
+normalizeConfiguredTopology and realignInputLinkSlots. Links belong to inputs by name; a saved slot number counts only
+where no saved input names the link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from comfyui_api.convert.layout import CONTROLS, Layouts, add_option, choose, grow_to, lay_out
+from comfyui_api.convert.live import Graph, Input, Link, Node, Subgraph, Widget
+from comfyui_api.convert.notes import Notes, shown
+from comfyui_api.convert.saved import SavedGraph, SavedNode
+from comfyui_api.node_class import InputSpec, NodeClass
+
+REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
+VIRTUAL_TYPES = frozenset({REROUTE, PRIMITIVE, "Note", "MarkdownNote"})
+
+
+def make_node(graph: Graph, saved: SavedNode, layouts: Layouts, notes: Notes, virtual: frozenset[str]) -> Node:
+    """A node that is no subgraph instance, with its values. `virtual` are the types that only the editor knows."""
+    node = Node(graph, saved.id, saved.type, saved.title, saved.mode)
+    node.properties = saved.properties
+    node.saved_outputs = [slot.type for slot in saved.outputs]
+    node_class = layouts.node_class(saved.type)
+    if node_class is not None:
+        node.title = node.title or node_class.display_name
+        lay_out(node, node_class, layouts.specs(node_class))
+        restore(node, node_class, saved, layouts, notes)
+        return node
+    node.inputs = [Input(slot.name, slot.type, slot.widget) for slot in saved.inputs]
+    node.outputs = list(node.saved_outputs)
+    node.virtual = saved.type in VIRTUAL_TYPES or saved.type in virtual
+    node.title = node.title or saved.type
+    if node.virtual:
+        for place, value in enumerate(saved.values):
+            node.widgets.append(Widget(f"value{place or ''}", "other", value))
+            node.widgets[-1].homes = ((saved.values, place),)
+    elif not node.skipped:
+        _restore_unknown(node, saved, notes)
+    return node
+
+
+def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[tuple[str, int], int]) -> list[int]:
+    """Link a node's inputs as saved; the ids of the links that lead nowhere are returned.
+
+    `by_target` gives the link id for a (node id, slot number) of the file.
+    """
+    names = [slot.name for slot in node.inputs]
+    dangling = []
+    known = node.node_class is not None or node.subgraph is not None
+    for place, slot in enumerate(saved.inputs):
+        found = _live_input(node, slot.name, place, known=known)
+        if found is None and known and node.subgraph is None:
+            if not grow_to(node, slot.name):
+                if slot.widget is not None:
+                    continue  # a widget that the class does not have (any more): nothing takes its link
+                node.inputs.append(Input(slot.name, slot.type))
+            found = node.input(slot.name)
+        if slot.name not in names:
+            names.append(slot.name)
+        if slot.link is None or found is None:
+            continue
+        link = graph.links.get(slot.link)
+        if link is None or link.target_id != node.id:
+            dangling.append(slot.link)
+        elif found.link is None:
+            found.link = Link(link.id, link.origin_id, link.origin_slot)
+    _attach_by_number(node, graph, by_target, names, {slot.link for slot in saved.inputs})
+    return dangling
+
+
+def _live_input(node: Node, name: str, place: int, *, known: bool) -> Input | None:
+    """The input that a saved slot stands for: by name, or by its place where the class is unknown."""
+    if known:
+        return node.input(name)
+    return node.inputs[place] if place < len(node.inputs) else None
+
+
+def _attach_by_number(
+    node: Node, graph: SavedGraph, by_target: dict[tuple[str, int], int], names: list[str], claimed: set[int | None]
+) -> None:
+    """Links that no saved input claims go by the slot number in the file's table."""
+    for place, name in enumerate(names):
+        link_id = by_target.get((node.id, place))
+        if link_id is None or link_id in claimed:
+            continue
+        slot = node.inputs[place] if node.node_class is None and place < len(node.inputs) else node.input(name)
+        if slot is not None and slot.link is None:
+            link = graph.links[link_id]
+            slot.link = Link(link.id, link.origin_id, link.origin_slot)
+
+
+# -- values
+
+
+def restore(node: Node, node_class: NodeClass, saved: SavedNode, layouts: Layouts, notes: Notes) -> None:
+    """Put the file's values into the widgets, in order; by name where the file has only names."""
+    for slot in saved.inputs:
+        if slot.link is not None and node.autogrow is not None and node.input(slot.name) is None:
+            grow_to(node, slot.name)
+    if not saved.values:
+        _put_named(node, saved.named_values or {})
+    else:
+        places = _migrated(node, layouts.specs(node_class), saved.values)
+        used = _put_in_order(node, saved, places)
+        if misfits := _misfits(node):
+            _restore_otherwise(node, node_class, saved, layouts, misfits, notes)
+        elif left := [saved.values[place] for place in places[used:] if not _says_nothing(saved.values[place])]:
+            listed = ", ".join(shown(value) for value in left[:3])
+            notes.add(
+                "surplus_values",
+                f"The file has {len(places)} values for this {node.type}, which takes {used}: left out {listed}.",
+                node.id,
+            )
+    missing = [widget.name for widget in node.widgets if _lacks_value(widget)]
+    if missing:
+        notes.add(
+            "default_filled",
+            f"The file has no value for {', '.join(missing)} of this {node.type}: the class's defaults were taken.",
+            node.id,
+        )
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a value may be left out without a word: empty, or what upload buttons leave."""
+    return value in (None, "", "image")
+
+
+def _lacks_value(widget: Widget) -> bool:
+    return widget.in_prompt and widget.in_file and not widget.restored and widget.kind not in ("editor", "option")
+
+
+def _put(node: Node, widget: Widget, value: Any) -> None:
+    if widget.kind == "dynamic_combo":
+        choose(node, widget, value)
+    else:
+        widget.put(value)
+        if widget.kind == "option" and value and widget is node.widgets[-1]:
+            add_option(node)
+    widget.restored = True
+
+
+def _put_in_order(node: Node, saved: SavedNode, places: Sequence[int], *, controls: bool = True) -> int:
+    """Give each widget that takes a place in the file the next of these places' values; how many were used.
+
+    Dynamic combos add widgets on the way.
+    """
+    number = used = 0
+    while number < len(node.widgets) and used < len(places):
+        widget = node.widgets[number]
+        number += 1
+        if widget.in_file and (controls or widget.kind != "control"):
+            _put(node, widget, saved.values[places[used]])
+            widget.homes = ((saved.values, places[used]),)
+            if saved.named_values is not None and widget.name in saved.named_values:
+                widget.homes += ((saved.named_values, widget.name),)
+            used += 1
+    return used
+
+
+def _put_named(node: Node, named: dict[str, Any]) -> None:
+    place = 0
+    while place < len(node.widgets):
+        widget = node.widgets[place]
+        place += 1
+        if widget.in_file and widget.name in named:
+            _put(node, widget, named[widget.name])
+            widget.homes = ((named, widget.name),)
+
+
+def _migrated(node: Node, specs: list[InputSpec], values: list[Any]) -> Sequence[int]:
+    """The places of the values without those of inputs that were widgets once, and of players that took a place once
+    (migrateWidgetsValues)."""
+    unsaved = {widget.name for widget in node.widgets if not widget.in_file}
+    names = {widget.name for widget in node.widgets} - unsaved
+    drop = []
+    for spec in specs:
+        forced = bool(spec.config.get("forceInput"))
+        if spec.name in names or (forced and spec.name not in unsaved):
+            drop.append(forced)
+            if spec.config.get("control_after_generate"):
+                drop.append(False)
+    if True not in drop and len(values) == sum(widget.in_file for widget in node.widgets):
+        return range(len(values))
+    kept = [place for place in range(len(values)) if place >= len(node.widgets) or node.widgets[place].in_file]
+    fitting = kept if len(kept) == len(drop) else range(len(values))
+    if len(fitting) != len(drop):
+        return range(len(values))
+    return [place for place, dropped in zip(fitting, drop, strict=True) if not dropped]
+
+
+def _misfits(node: Node) -> list[str]:
+    """The widgets whose value is of another kind than the class declares."""
+    return [widget.name for widget in node.widgets if widget.restored and not _fits(widget)]
+
+
+def _fits(widget: Widget) -> bool:
+    value = widget.value
+    if value is None or isinstance(value, dict | list):
+        return True  # left as it is: the server says what it thinks of it
+    if widget.kind == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if widget.kind == "toggle":
+        return isinstance(value, bool)
+    if widget.kind == "combo":
+        options = widget.spec.options if widget.spec is not None else None
+        # A name that is not among the options may be a model that is not installed here.
+        return not options or value in options or (isinstance(value, str) and any(isinstance(o, str) for o in options))
+    if widget.kind == "control" and widget.name == "control_after_generate":
+        return isinstance(value, bool) or value in CONTROLS
+    return True
+
+
+def _restore_otherwise(
+    node: Node, node_class: NodeClass, saved: SavedNode, layouts: Layouts, misfits: list[str], notes: Notes
+) -> None:
+    """Where the values in order do not fit, look for the one reading that fits them all; else leave them in order.
+
+    Files of scripts and of old editors leave out the entry of control_after_generate, which shifts all that follow.
+    """
+    every = range(len(saved.values))
+    readings: list[tuple[str, Callable[[], bool]]] = [
+        ("by the names that the file has for them", lambda: bool(saved.named_values) and _read_named(node, saved)),
+        (
+            "with the entries of control_after_generate left out",
+            lambda: _put_in_order(node, saved, every, controls=False) == len(every),
+        ),
+    ]
+    for how, read in readings:
+        _reset(node, node_class, layouts)
+        if read() and not _misfits(node):
+            notes.add("shifted_values", f"The values of this {node.type} fit only {how}: read so.", node.id)
+            return
+    _reset(node, node_class, layouts)
+    _put_in_order(node, saved, _migrated(node, layouts.specs(node_class), saved.values))
+    notes.add(
+        "shifted_values",
+        f"The values of this {node.type} do not fit its inputs ({', '.join(misfits[:5])}): they were left in the "
+        "file's order. The class may have changed since the file was saved; compare them.",
+        node.id,
+        misfits[0],
+    )
+
+
+def _read_named(node: Node, saved: SavedNode) -> bool:
+    _put_named(node, saved.named_values or {})
+    return True
+
+
+def _reset(node: Node, node_class: NodeClass, layouts: Layouts) -> None:
+    node.inputs, node.widgets, node.autogrow, node.match_outputs = [], [], None, None
+    lay_out(node, node_class, layouts.specs(node_class))
+
+
+def _restore_unknown(node: Node, saved: SavedNode, notes: Notes) -> None:
+    """The values of a class that is not known, under the names that the file has for them."""
+    values, how = saved.named_values, "by the names in the file"
+    if values is None and saved.values:
+        names = [slot.widget for slot in saved.inputs if slot.widget is not None]
+        plain = [value for value in saved.values if value not in CONTROLS]
+        if len(names) == len(saved.values):
+            values = dict(zip(names, saved.values, strict=True))
+        elif len(names) == len(plain):
+            values = dict(zip(names, plain, strict=True))
+        how = "as the file lists its inputs"
+    elif values is None:
+        values, how = {}, "it has none in the file"
+    if values is None:
+        listed = ", ".join(shown(value) for value in saved.values[:5])
+        message = f"No class {saved.type} is known here, so that its values could not be named: {listed}."
+    else:
+        node.widgets = [Widget(name, "other", value) for name, value in values.items() if value not in CONTROLS]
+        message = f"No class {saved.type} is known here; its values were taken over {how}."
+    notes.add("unknown_class", message, node.id)
+
+
+# -- what the editor puts right after loading
+
+
+def mend(node: Node, notes: Notes) -> None:
+    """The replacements that the editor makes in a loaded graph (app.ts), and separators of the other system."""
+    for widget in [*node.widgets, *(slot.promoted for slot in node.inputs if slot.promoted is not None)]:
+        if widget.kind == "combo":
+            _mend_combo(node, widget, notes)
+        if node.type in ("KSampler", "KSamplerAdvanced") and widget.name == "sampler_name":
+            value = widget.value
+            if isinstance(value, str) and value.startswith("sample_"):
+                widget.value = value[len("sample_") :]
+                notes.add("replaced_value", f"{shown(value)} is an old name of {widget.value!r}.", node.id, widget.name)
+
+
+def _mend_combo(node: Node, widget: Widget, notes: Notes) -> None:
+    options = widget.spec.options if widget.spec is not None else None
+    if not options:
+        return
+    value = widget.value
+    if value is None:
+        widget.value = options[0]
+        if widget.in_prompt and widget.restored:
+            notes.add(
+                "replaced_value",
+                f"The file has no choice here: ComfyUI takes the first, {shown(options[0])}.",
+                node.id,
+                widget.name,
+            )
+    elif isinstance(value, str) and ("\\" in value or "/" in value) and value not in options:
+        for other in (value.replace("\\", "/"), value.replace("/", "\\")):
+            if other in options:
+                widget.value = other
+                notes.add("replaced_value", f"{value!r} is called {other!r} here.", node.id, widget.name)
+
+
+def link_targets(graph: SavedGraph) -> dict[tuple[str, int], int]:
+    """The link id for each input that a file's link table names, the first where several claim it."""
+    found: dict[tuple[str, int], int] = {}
+    for link in graph.links.values():
+        found.setdefault((link.target_id, link.target_slot), link.id)
+    return found
+
+
+def drop_foreign_links(graph: Graph, ports: int, notes: Notes) -> None:
+    """Links whose origin is no node of the graph lead nowhere."""
+    inside = isinstance(graph, Subgraph)
+    for node in graph.nodes.values():
+        for slot in node.inputs:
+            link = slot.link
+            if link is None or link.origin_id in graph.nodes:
+                continue
+            if inside and link.origin_id == "-10" and 0 <= link.origin_slot < ports:
+                continue
+            slot.link = None
+            notes.add(
+                "dangling_link", f"Its link comes from node {link.origin_id}, which is not there.", node.id, slot.name
+            )

@@ -1,0 +1,84 @@
+"""What a conversion has to say about what it dropped, repaired or could not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from comfyui_api.graph import Prompt
+
+NoteCode: TypeAlias = Literal[
+    "unknown_class",  # no such node class is known: its values could not be named, or only by what the file says
+    "unreadable",  # a part of the file is not what it should be, and was left out
+    "dangling_link",  # a link that leads nowhere was dropped
+    "dropped_link",  # a link that comes from a muted node, or from nothing, was dropped
+    "cycle",  # a link that leads back to itself through nodes that are not sent was dropped
+    "renumbered",  # an id occurs twice: one of the nodes has another id in the prompt
+    "default_filled",  # the file has no value: the class's default was taken
+    "surplus_values",  # the file has more values than the class has widgets
+    "shifted_values",  # the values fit only with one left out or put in: that reading was taken
+    "replaced_value",  # a value that ComfyUI's own editor replaces when it loads the file
+    "resolved_text",  # choices, comments or names in a text were replaced
+    "lost_value",  # the editor itself does not send this value
+    "frontend_value",  # only the editor in a browser can make this value
+    "frontend_node",  # a node that acts in the editor only; what it would have done
+]
+
+Homes: TypeAlias = tuple[tuple[Any, Any], ...]
+"""Places in a file's JSON: (the list or object, the position or key)."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One remark. `node_id` is the node's id in the prompt, or in the file where it is not sent; None for the whole."""
+
+    code: NoteCode
+    message: str
+    node_id: str | None = None
+    input: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A workflow as the editor would send it. `prompt` has class_type, inputs and _meta under each node id."""
+
+    prompt: Prompt
+    notes: list[Note] = field(default_factory=list)
+    homes: dict[tuple[str, str], Homes] = field(default_factory=dict, repr=False, compare=False)
+    """Where in the workflow's JSON each (node id, input) of the prompt has its value; see `write`."""
+
+    def write(self, node_id: str, input_name: str, value: Any) -> bool:
+        """Put a value into the converted workflow itself, where the prompt's came from.
+
+        False, with nothing written, where the file has no place for it: linked inputs, defaults that were filled in,
+        and values that several nodes of the prompt share (subgraphs used twice, primitives).
+        """
+        homes = self.homes.get((node_id, input_name), ())
+        if not homes or sum(_same_place(homes, other) for other in self.homes.values()) > 1:
+            return False
+        for container, key in homes:
+            container[key] = value
+        return True
+
+
+def _same_place(homes: Homes, other: Homes) -> bool:
+    return bool(other) and homes[0][0] is other[0][0] and homes[0][1] == other[0][1]
+
+
+class Notes:
+    """The remarks of one conversion, each once."""
+
+    def __init__(self) -> None:
+        self._notes: dict[Note, None] = {}
+
+    def add(self, code: NoteCode, message: str, node_id: str | None = None, input_name: str | None = None) -> None:
+        self._notes.setdefault(Note(code, message, node_id, input_name))
+
+    def all(self) -> list[Note]:
+        return list(self._notes)
+
+
+def shown(value: Any) -> str:
+    """A value as a note quotes it: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,119 @@
+"""PrimitiveNode: a value that the editor writes into the widgets that it is linked to.
+
+Source of the rules: the web frontend 1.58.1, widgetInputs (PrimitiveNode) and widgetValuePropagation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from comfyui_api.convert.layout import rounded, widget_type
+from comfyui_api.convert.live import Graph, Node, Target, Widget
+from comfyui_api.convert.nodes import PRIMITIVE
+from comfyui_api.convert.notes import Notes, shown
+from comfyui_api.node_class import InputSpec
+
+_REPLACE = "Run widget replace on values"
+
+
+def spread(graph: Graph, replaced: Callable[[str], str], notes: Notes) -> None:
+    """Write the values of a graph's primitives into their targets. `replaced` resolves names in a text."""
+    for node in graph.nodes.values():
+        if node.type == PRIMITIVE and node.node_class is None:
+            targets = graph.outgoing(node, 0)
+            if targets and (first := _widget(targets[0])) is not None:
+                _spread(node, targets, first, replaced, notes)
+            elif targets and node.widgets:
+                notes.add(
+                    "lost_value",
+                    f"The value {shown(node.widgets[0].value)} of this primitive reaches no widget: ComfyUI does not "
+                    "send it. A primitive must be linked to a widget directly, not through a reroute.",
+                    node.id,
+                )
+
+
+def _widget(target: Target) -> Widget | None:
+    return target.node.widget_of(target.input)
+
+
+def _spread(node: Node, targets: list[Target], first: Widget, replaced: Callable[[str], str], notes: Notes) -> None:
+    value = _value(node, targets, first, notes)
+    if isinstance(value, str) and node.properties.get(_REPLACE):
+        value = replaced(value)
+    for target in targets:
+        widget = _widget(target)
+        if widget is not None:
+            widget.put(rounded(widget.spec, value))
+            widget.homes = node.widgets[0].homes if node.widgets else ()
+            if target.node.subgraph is not None:
+                notes.add(
+                    "lost_value",
+                    f"The primitive {node.id} is linked to this input of a subgraph: ComfyUI does not carry its value "
+                    f"{shown(value)} inside, and sends the value that stands there.",
+                    target.node.id,
+                    target.input.name,
+                )
+
+
+def _value(node: Node, targets: list[Target], first: Widget, notes: Notes) -> Any:
+    """The primitive's own value, kept within what all numbers that it feeds allow."""
+    own_type = node.saved_outputs[0] if node.saved_outputs else "*"
+    spec = first.spec
+    kind = widget_type(spec) if spec is not None else None
+    value = node.widgets[0].value if node.widgets and own_type in (kind, None) else first.value
+    if value is None and spec is not None and spec.options:
+        return spec.options[0]  # as ComfyUI does with every choice that a file leaves open
+    if kind not in ("INT", "FLOAT") or isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    kept: int | float = value
+    config: Mapping[str, Any] = {}
+    for target in targets:
+        widget = _widget(target)
+        if widget is None or widget.spec is None or widget_type(widget.spec) != kind:
+            continue
+        merged = _merged(config or widget.spec.config, widget.spec.config)
+        if merged is not None:
+            config = merged
+            kept = rounded(InputSpec("value", kind, required=True, config=config), _within(config, kept))
+    if kept != value:
+        notes.add(
+            "replaced_value", f"ComfyUI keeps this primitive's {value} within what it feeds: {kept}.", node.id, "value"
+        )
+    return kept
+
+
+def _within(config: Mapping[str, Any], value: float) -> float:
+    low, high = config.get("min", 0), config.get("max", 2048)
+    if isinstance(low, int | float) and value < low:
+        return low
+    return high if isinstance(high, int | float) and value > high else value
+
+
+# What two inputs may declare differently and still be fed by one primitive (nodeDefUtil, mergeInputSpec).
+_FREE = {"default", "forceInput", "defaultInput", "control_after_generate", "multiline", "tooltip", "dynamicPrompts"}
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The range that two numbers have in common; None where they cannot be fed by one primitive."""
+    low = max(_number(one.get("min"), -math.inf), _number(other.get("min"), -math.inf))
+    high = min(_number(one.get("max"), math.inf), _number(other.get("max"), math.inf))
+    ranged = {"min", "max", "step"}
+    if low > high or any(one.get(key) != other.get(key) for key in {*one, *other} - _FREE - ranged):
+        return None
+    step = _common_step(_number(one.get("step"), 1), _number(other.get("step"), 1))
+    return {**one, **other, "min": low, "max": high, "step": step}
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
+
+
+def _common_step(one: float, other: float) -> float:
+    first, second = abs(one), abs(other)
+    for _ in range(1000):
+        if not second:
+            break
+        first, second = second, first % second
+    return abs(one * other) / first if first else 0

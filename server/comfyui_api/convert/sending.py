@@ -1,0 +1,135 @@
+"""From the editor's graph to the prompt (graphToPrompt): every node that is sent, with its values and links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from comfyui_api.convert.following import Path, Source, Value, execution_id, follow, note_lost
+from comfyui_api.convert.layout import CUSTOM_COMBO
+from comfyui_api.convert.live import Graph, Node, Widget
+from comfyui_api.convert.notes import Homes, Notes, shown
+from comfyui_api.convert.packs import virtual_source
+from comfyui_api.convert.texts import SAVERS, Choose, resolve_choices
+from comfyui_api.errors import WorkflowUnreadable
+from comfyui_api.graph import Prompt
+
+NODE_LIMIT = 100_000  # subgraphs in subgraphs multiply
+_PACK_KEYS = ("cnr_id", "aux_id", "ver")
+
+
+class Sender:
+    """Writes one prompt. `named` replaces %names% in a file name, `choose` picks among the options of {a|b}."""
+
+    def __init__(self, notes: Notes, named: Callable[[str], str], choose: Choose) -> None:
+        self._notes = notes
+        self._named = named
+        self._choose = choose
+        self.homes: dict[tuple[str, str], Homes] = {}
+
+    def prompt(self, root: Graph) -> Prompt:
+        places = self._places(root)
+        prompt: Prompt = {}
+        for path, node in places:
+            if not node.virtual and not node.skipped:
+                prompt[execution_id(path, node)] = self._entry(path, node)
+        for node_id, entry in prompt.items():
+            inputs = entry["inputs"]
+            gone = [name for name, value in inputs.items() if isinstance(value, list) and value[0] not in prompt]
+            for name in gone:
+                del inputs[name]
+                self._notes.add("dropped_link", "Its link comes from a node that is not sent.", node_id, name)
+        return prompt
+
+    def _places(self, root: Graph) -> list[tuple[Path, Node]]:
+        """Every node by the instances it stands in; those of muted and bypassed instances of the root are left out."""
+        found: list[tuple[Path, Node]] = []
+        todo: list[tuple[Path, Node]] = [((), node) for node in reversed(root.nodes.values())]
+        while todo:
+            path, node = todo.pop()
+            if node.subgraph is None:
+                found.append((path, node))
+                if len(found) > NODE_LIMIT:
+                    raise WorkflowUnreadable(
+                        f"The subgraphs of this workflow expand to more than {NODE_LIMIT:,} nodes.",
+                        "Give a workflow of a size that a server can run.",
+                    )
+            elif not path and node.skipped:
+                continue
+            elif any(outer.subgraph is node.subgraph for outer in path):
+                self._notes.add("cycle", "This subgraph contains itself: left out.", execution_id(path, node))
+            else:
+                inner = (*path, node)
+                todo += [(inner, child) for child in reversed(node.subgraph.nodes.values())]
+        return found
+
+    def _entry(self, path: Path, node: Node) -> dict[str, Any]:
+        node_id = execution_id(path, node)
+        inputs: dict[str, Any] = {}
+        for widget in node.widgets:
+            if widget.in_prompt and widget.name:
+                self._send(inputs, node, node_id, widget)
+        for place, slot in enumerate(node.inputs):
+            if slot.link is None:
+                continue
+            found = follow(path, node, place, virtual_source)
+            if isinstance(found, Source):
+                inputs[slot.name] = [found.node_id, found.slot]
+                self.homes.pop((node_id, slot.name), None)
+            elif isinstance(found, Value):
+                if found.widget.value is None and not found.widget.restored:
+                    inputs.pop(slot.name, None)  # nothing chosen, and nothing to choose from
+                    continue
+                inputs[slot.name] = _wrapped(found.widget.value)
+                self.homes[node_id, slot.name] = found.widget.homes
+            else:
+                note_lost(found, self._notes, node_id, slot.name)
+        if node.type == CUSTOM_COMBO and node.node_class is not None:
+            inputs["index"] = _chosen(node, inputs)
+        meta: dict[str, Any] = {"title": node.title}
+        for key in _PACK_KEYS:
+            if isinstance(text := node.properties.get(key), str) and text:
+                meta[key] = text
+        return {"class_type": node.type, "inputs": inputs, "_meta": meta}
+
+    def _send(self, inputs: dict[str, Any], node: Node, node_id: str, widget: Widget) -> None:
+        value = widget.value
+        if isinstance(value, str) and widget.spec is not None:
+            value = self._text(node, node_id, widget, value)
+        elif widget.kind == "editor" and value in (None, ""):
+            linked = next((slot for slot in node.inputs if slot.widget == widget.name and slot.link), None)
+            if linked is None and widget.spec is not None and widget.spec.name in (node.node_class or node).inputs:
+                self._notes.add(
+                    "frontend_value",
+                    f"Only ComfyUI's editor in a browser can make the value of '{widget.name}'.",
+                    node_id,
+                    widget.name,
+                )
+            return
+        elif value is None and not widget.restored:
+            return  # nothing chosen, and nothing to choose from
+        self.homes[node_id, widget.name] = widget.homes
+        inputs[widget.name] = {"__type__": "CURVE", "__value__": value} if widget.kind == "curve" else _wrapped(value)
+
+    def _text(self, node: Node, node_id: str, widget: Widget, text: str) -> str:
+        if widget.spec is not None and widget.spec.config.get("dynamicPrompts") is True:
+            resolved = resolve_choices(text, self._choose)
+        elif widget.name == "filename_prefix" and node.type in SAVERS:
+            resolved = self._named(text)
+        else:
+            return text
+        if resolved != text:
+            self._notes.add("resolved_text", f"Sent as {shown(resolved)}.", node_id, widget.name)
+        return resolved
+
+
+def _chosen(node: Node, inputs: dict[str, Any]) -> int:
+    """The place of a CustomCombo's choice among its options, -1 for none of them."""
+    options = [widget.value for widget in node.widgets if widget.kind == "option"]
+    choice = inputs.get("choice")
+    return options.index(choice) if choice in options else -1
+
+
+def _wrapped(value: Any) -> Any:
+    """A value as the prompt holds it: a plain list would be taken for a link."""
+    return {"__value__": value} if isinstance(value, list) else value

@@ -1,0 +1,137 @@
+"""From whatever holds a workflow to the prompt to send: load, convert, override."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from comfyui_api.convert import Conversion, Note, convert_workflow
+from comfyui_api.errors import ComfyUnreachable, UnknownName
+from comfyui_api.graph import Prompt, sendable
+from comfyui_api.known import Known, what_is_known, with_classes
+from comfyui_api.node_class import NodeClasses
+from comfyui_api.repair import closest
+from comfyui_api.storage import stands
+from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recognise
+from comfyui_api.workspace import Connection, Workspace
+
+ADDRESSES_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A workflow ready to be judged and sent.
+
+    `prompt` is None where a UI workflow cannot be converted for want of node classes. `ui` is the UI graph that goes
+    with it, with the overrides in its widgets; `unwritten` the addresses of those for which it has no place.
+    """
+
+    loaded: LoadedWorkflow
+    prompt: Prompt | None
+    ui: dict[str, Any] | None
+    notes: list[Note] = field(default_factory=list)
+    known: Known | None = None
+    unwritten: list[str] = field(default_factory=list)
+
+
+def load_workflow(workspace: Workspace, workflow: str | dict[str, Any]) -> LoadedWorkflow:
+    """A workflow given as a path, as JSON text, or as JSON already."""
+    if isinstance(workflow, dict):
+        return recognise(workflow)
+    start = workflow.lstrip("\ufeff \t\r\n")[:1]
+    if start in ("{", "") or "\n" in workflow:
+        return parse(workflow)
+    path = workspace.readable(workflow)
+    # A list is no workflow, but its error is clearer than that of a missing file; a file may well be called so.
+    return parse(workflow) if start == "[" and not stands(path) else load_file(path)
+
+
+async def prepare(
+    workspace: Workspace, connection: Connection, loaded: LoadedWorkflow, inputs: dict[str, Any]
+) -> Prepared:
+    """Convert a loaded workflow where it needs to be, and put the overrides into it.
+
+    Raises UnknownName for an override that names no input.
+    """
+    ui = copy.deepcopy(loaded.ui)
+    if loaded.format == "api":
+        prepared = Prepared(loaded, sendable(loaded.content), ui)
+        if ui is None or not inputs:
+            return _overridden(prepared, inputs, None)
+    known = await what_is_known(workspace, connection)
+    if ui is None or known.node_classes is None:
+        unconverted = Prepared(loaded, sendable(loaded.content) if loaded.format == "api" else None, ui, known=known)
+        return _overridden(unconverted, inputs, None)
+    known, conversion = await with_classes(connection, known, lambda classes: _converted(ui, classes))
+    if loaded.format == "api":  # the prompt is what ran; the conversion tells where the UI graph has its values
+        return _overridden(replace(prepared, known=known), inputs, conversion)
+    return _overridden(Prepared(loaded, conversion.prompt, ui, conversion.notes, known), inputs, conversion)
+
+
+def _converted(ui: dict[str, Any], node_classes: NodeClasses) -> Conversion:
+    return convert_workflow(ui, node_classes, choose=random.randrange, now=datetime.now())
+
+
+def _overridden(prepared: Prepared, inputs: dict[str, Any], conversion: Conversion | None) -> Prepared:
+    if not inputs:
+        return prepared
+    if prepared.prompt is None:
+        trouble = (prepared.known.trouble if prepared.known is not None else None) or ""
+        raise ComfyUnreachable(
+            f"{trouble} While nothing is known of the server, inputs cannot be put into a UI workflow.".strip(),
+            "Start the server, or give the workflow in API format; without inputs it can be saved as it is.",
+        )
+    addresses = apply_inputs(prepared.prompt, inputs)
+    unwritten = [
+        f"{node_id}.{name}"
+        for (node_id, name), value in addresses.items()
+        if conversion is None or not conversion.write(node_id, name, value)
+    ]
+    return replace(prepared, unwritten=unwritten)
+
+
+def apply_inputs(prompt: Prompt, inputs: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """Set single values of a prompt by address "node id.input name", in place: the values by (node id, input name).
+
+    The address is split at its first dot, as input names may have more; at a later one where only that names a node.
+    Raises UnknownName with the valid addresses.
+    """
+    found: dict[tuple[str, str], Any] = {}
+    for address, value in inputs.items():
+        parts = address.split(".")
+        for cut in range(1, len(parts)):
+            node_id, input_name = ".".join(parts[:cut]), ".".join(parts[cut:])
+            node = prompt.get(node_id)
+            values = node.get("inputs") if isinstance(node, dict) else None
+            if isinstance(values, dict) and input_name in values:
+                values[input_name] = value
+                found[node_id, input_name] = value
+                break
+        else:
+            raise _unknown_address(address, prompt)
+    return found
+
+
+def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
+    valid = [
+        f"{node_id}.{input_name}"
+        for node_id, node in prompt.items()
+        if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+        for input_name in node["inputs"]
+    ]
+    node = address.partition(".")[0]
+    of_node = [entry for entry in valid if entry.startswith(f"{node}.")]
+    near = of_node or closest(address, valid) or valid
+    return UnknownName(
+        f"inputs: the workflow has no input '{address[:200]}'.",
+        f"Write it as 'node id.input name'. Valid here: {some(near, ADDRESSES_SHOWN)}.",
+    )
+
+
+def some(names: list[str], shown: int = 10) -> str:
+    """The first of the names, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(name[:80] for name in names[:shown]) + more
