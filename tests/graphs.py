@@ -117,7 +117,7 @@ class _Builder:
                     (origin, number)
                     for origin in self.nodes[:index]
                     for number, output in enumerate(origin["outputs"])
-                    if fits(output["type"], slot["type"]) and origin["type"] != "PrimitiveNode"
+                    if fits(output["type"], wanted(node, slot)) and origin["type"] != "PrimitiveNode"
                 ]
                 if fitting:
                     origin, number = self.draw(st.sampled_from(fitting))
@@ -160,6 +160,12 @@ def declared(object_info: dict[str, Any], class_type: str) -> list[tuple[str, An
     return [*(groups.get("required") or {}).items(), *(groups.get("optional") or {}).items()]
 
 
+def wanted(node: dict[str, Any], slot: dict[str, Any]) -> str:
+    """An input's type; a reroute takes what it hands on, as the editor cuts links of other types."""
+    kind: str = node["outputs"][0]["type"] if node["type"] == "Reroute" else slot["type"]
+    return kind
+
+
 def fits(output: str, wanted: str) -> bool:
     return output == wanted or "*" in (output, wanted)
 
@@ -168,9 +174,9 @@ def _values(name: str, kind: str, spec: Any, config: dict[str, Any]) -> st.Searc
     """What a widget has in the file: its value, and the entry of control_after_generate behind some."""
     value: st.SearchStrategy[Any]
     if kind == "INT":
-        value = st.integers(config.get("min", 0), min(config.get("max", 2048), 2**40))
+        value = st.integers(max(config.get("min", 0), -(2**40)), min(config.get("max", 2048), 2**40))
     elif kind == "FLOAT":
-        low, high = config.get("min", 0.0), min(config.get("max", 100.0), 1000.0)
+        low, high = max(config.get("min", 0.0), -1000.0), min(config.get("max", 100.0), 1000.0)
         value = st.integers(0, 100).map(lambda part: round(low + (high - low) * part / 100, 2))
     elif kind == "BOOLEAN":
         value = st.booleans()
@@ -267,7 +273,8 @@ def _definitions(
         else st.just([])
     ):
         slot = node["inputs"][place]
-        shared = [port for port in inputs if port["type"] == slot["type"]]
+        kind = wanted(node, slot)
+        shared = [port for port in inputs if port["type"] == kind]
         if shared and draw(st.booleans()):
             port = draw(st.sampled_from(shared))
         else:
@@ -278,11 +285,11 @@ def _definitions(
             port = {
                 "id": _uuid(links[0] * 100 + len(inputs) + len(outputs)),
                 "name": name,
-                "type": slot["type"],
+                "type": kind,
                 "linkIds": [],
             }
             inputs.append(port)
-        number = builder.link(-10, inputs.index(port), node["id"], place, slot["type"])
+        number = builder.link(-10, inputs.index(port), node["id"], place, kind)
         slot["link"] = number
         port["linkIds"].append(number)
     sources = [

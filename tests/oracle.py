@@ -147,25 +147,31 @@ def read_object_info(url: str) -> ObjectInfo:
 class Frontend:
     """The frontend that a server serves, in a browser. To be closed, or used in a `with`.
 
-    `tabs` workflows are converted at the same time by `convert_all`. Raises OracleUnavailable where it cannot start.
+    `object_info` stands in for the server's node classes. `tabs` workflows are converted at the same time by
+    `convert_all`. Raises OracleUnavailable where it cannot start.
     """
 
-    def __init__(self, url: str, *, tabs: int = 1, timeout: float = 60.0) -> None:
+    def __init__(
+        self, url: str, *, object_info: ObjectInfo | None = None, tabs: int = 1, timeout: float = 60.0
+    ) -> None:
         check_programs()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
         command = [str(shutil.which("node")), str(_DRIVER / "frontend.mjs"), url]
-        self._process = subprocess.Popen(
-            [*command, "--tabs", str(tabs), "--timeout", str(timeout)],
-            cwd=_playwright(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-        )
-        try:
-            self.node_types: int = self._read()["node_types"]
-        except FrontendError as exc:
-            self.close()
-            raise OracleUnavailable(str(exc)) from exc
+        command += ["--tabs", str(tabs), "--timeout", str(timeout)]
+        with tempfile.TemporaryDirectory() as folder:
+            if object_info is not None:
+                file = Path(folder, "object_info.json")
+                file.write_text(json.dumps(object_info), encoding="utf-8")
+                command += ["--object-info", str(file)]
+            self._process = subprocess.Popen(
+                command, cwd=_playwright(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
+            )
+            try:
+                # By then it has read the file.
+                self.node_types: int = self._read()["node_types"]
+            except FrontendError as exc:
+                self.close()
+                raise OracleUnavailable(str(exc)) from exc
 
     def convert(self, workflow: Workflow, random: float | None = None) -> Prompt:
         """The prompt for a workflow. `random` is what Math.random gives meanwhile. Raises FrontendError."""

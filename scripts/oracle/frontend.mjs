@@ -1,7 +1,8 @@
 // Converts workflows with the real ComfyUI web frontend, in headless Chromium.
 //
-//   node frontend.mjs URL [--tabs N] [--timeout SECONDS]
+//   node frontend.mjs URL [--tabs N] [--timeout SECONDS] [--object-info FILE]
 //
+// With --object-info the frontend gets that file's node classes in the place of the server's.
 // It has to start in a folder where playwright-core is installed. COMFYUI_API_CHROMIUM names the browser.
 // First line out:    {"ready": true, "node_types": N}
 // Lines in:          {"name": …, "workflow": …, "random": 0.25?, "serialize": true?}
@@ -21,10 +22,15 @@ const { chromium } = createRequire(path.join(process.cwd(), 'here.js'))('playwri
 const OPEN_MILLISECONDS = 60_000
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { tabs: { type: 'string', default: '1' }, timeout: { type: 'string', default: '60' } }
+  options: {
+    tabs: { type: 'string', default: '1' },
+    timeout: { type: 'string', default: '60' },
+    'object-info': { type: 'string' }
+  }
 })
 const url = new URL(positionals[0])
 const timeout = Number(options.timeout) * 1000
+const objectInfo = options['object-info'] && fs.readFileSync(options['object-info'], 'utf8')
 
 /** A line for whoever started us: standard output carries nothing else. */
 function say(answer) {
@@ -62,6 +68,10 @@ class Tab {
       })
       // Small, because every load is drawn.
       tab.page = await tab.browser.newPage({ viewport: { width: 320, height: 200 } })
+      if (objectInfo) {
+        const answer = { contentType: 'application/json', body: objectInfo }
+        await tab.page.route('**/api/object_info', (route) => route.fulfill(answer))
+      }
       await tab.page.goto(url.href, { timeout: OPEN_MILLISECONDS })
       // Until then the frontend may still load its default workflow over ours (GraphCanvas.vue, finishStartup).
       const started = () => window.app?.extensionManager?.spinner === false && window.app.graph !== undefined
@@ -107,19 +117,24 @@ class Tab {
 
 /** What runs inside the page: it sees nothing of this file. */
 const inPage = {
-  prepare() {
+  async prepare() {
     // A load that fails does not reject: the reason is told to extensions only (app.ts, reportGraphLoadFailure).
     window.app.registerExtension({
       name: 'comfyui-api.oracle',
       onGraphLoadError: (error) => (window.oracleLoadError = error)
     })
+    window.oracleLoad = (workflow) => {
+      window.oracleLoadError = undefined
+      // Always the same name: without one, each load opens another workflow tab and writes a draft for it.
+      const unasked = { skipAssetScans: true, silentAssetErrors: true, deferWarnings: true }
+      return window.app.loadGraphData(workflow, true, false, 'oracle', unasked)
+    }
+    // The tab of that name: opening one fails for workflows with curves (workflowStore.ts, structuredClone).
+    await window.oracleLoad({ nodes: [], links: [], last_node_id: 0, last_link_id: 0, version: 0.4 })
   },
 
   async convert({ text, random, serialize }) {
-    window.oracleLoadError = undefined
-    // Always the same name: without one, each load opens another workflow tab and writes a draft for it.
-    const unasked = { skipAssetScans: true, silentAssetErrors: true, deferWarnings: true }
-    const loaded = await window.app.loadGraphData(JSON.parse(text), true, false, 'oracle', unasked)
+    const loaded = await window.oracleLoad(JSON.parse(text))
     if (!loaded) throw window.oracleLoadError ?? new Error('the workflow was not loaded, and no reason given')
     // Some widgets finish their work in a frame.
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))

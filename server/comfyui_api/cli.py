@@ -17,13 +17,15 @@ import typer
 
 from comfyui_api import __version__, control, sandbox, status, submit, upload, verdict
 from comfyui_api.collect import get_output
+from comfyui_api.convert import Conversion
 from comfyui_api.errors import ComfyError, FileProblem, InvalidArgument, UnknownName
+from comfyui_api.export import export_prompt
 from comfyui_api.follow import poll_result
 from comfyui_api.results import ToolResult, as_json
-from comfyui_api.storage import stands
+from comfyui_api.storage import stands, write_new
 from comfyui_api.workspace import Workspace, open_workspace, read_settings
 
-Result = TypeVar("Result", bound=ToolResult)
+Result = TypeVar("Result", bound=ToolResult | Conversion)
 
 app = typer.Typer(
     name="comfyui-api",
@@ -81,6 +83,25 @@ def validate(workflow: str, server: Server = None) -> None:
     result = _do(lambda workspace: verdict.validate_workflow(workspace, _workflow(workflow), server))
     _show(result)
     raise typer.Exit(0 if result.valid else 1)
+
+
+@app.command()
+def convert(
+    workflow: str,
+    object_info: Annotated[str | None, typer.Option(help="A saved /object_info, in place of the server.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="New file for the prompt.")] = None,
+    server: Server = None,
+) -> None:
+    """The prompt (API format) that ComfyUI's editor would send for a workflow; remarks go to stderr."""
+    classes = _here(object_info) if object_info else None
+    conversion = _do(lambda space: export_prompt(space, _workflow(workflow), server, classes))
+    for note in conversion.notes:
+        place = f"node {note.node_id}" + (f", {note.input}" if note.input else "") if note.node_id else "workflow"
+        sys.stderr.write(f"{place}: {note.message}\n")
+    if output is None:
+        _print_json(conversion.prompt)
+    else:
+        write_new(Path(_here(output)), json.dumps(conversion.prompt, indent=2) + "\n")
 
 
 @app.command()

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from comfyui_api.graph import WorkflowFormat
 from comfyui_api.prepare import Prepared
 from comfyui_api.projects import DEFAULT_PROJECT, save_workflow
 from comfyui_api.workspace import Workspace
 
 
-def save_for_later(workspace: Workspace, prepared: Prepared, *, project: str | None, name: str) -> Path:
-    """Save a workflow into the project. Returns the new file; none is ever written over.
+@dataclass(frozen=True)
+class SavedWorkflow:
+    path: Path
+    format: WorkflowFormat
+
+    def how_to_load(self) -> str:
+        """How a person gets it into ComfyUI."""
+        return (
+            f"Saved in {self.format.upper()} format as {self.path}. To run it: start ComfyUI, open it in the browser, "
+            "drop this file onto the canvas (or Workflow > Open), and press Run; or call queue_workflow with this path "
+            "once the server is up."
+        )
+
+
+def save_for_later(workspace: Workspace, prepared: Prepared, *, project: str | None, name: str) -> SavedWorkflow:
+    """Save a workflow into the project, as a new file; none is ever written over.
 
     In UI format where there is one that shows all the overrides, as a person can go on with that; else in API format.
     """
-    content = prepared.prompt
+    content, form = prepared.prompt, prepared.loaded.format
     if prepared.ui is not None and not prepared.unwritten:
-        content = prepared.ui
+        content, form = prepared.ui, "ui"
+    elif content is not None:
+        form = "api"
     assert content is not None  # without a prompt there is the UI graph, and nothing was overridden
-    return save_workflow(workspace.home, project or DEFAULT_PROJECT, name, content)
-
-
-def how_to_load(path: Path) -> str:
-    """How a person gets a saved workflow into ComfyUI."""
-    return (
-        f"Saved as {path}. To run it: start ComfyUI, open it in the browser, drop this file onto the "
-        "canvas (or Workflow > Open), and press Run; or call queue_workflow with this path once the server is up."
-    )
+    return SavedWorkflow(save_workflow(workspace.home, project or DEFAULT_PROJECT, name, content), form)

@@ -81,6 +81,16 @@ def write_atomic(target: Path, content: str) -> None:
         temporary.replace(target)
 
 
+def write_new(target: Path, content: str) -> None:
+    """Write a file that must not exist yet."""
+    with temporary_beside(target) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+        try:
+            _move_if_free(temporary, target)
+        except FileExistsError as exc:
+            raise FileProblem(f"{target} exists already.", "Give another name, or remove it first.") from exc
+
+
 def put_in_place(temporary: Path, target: Path) -> Path:
     """Move a finished file to `target`, or to `name-2`, `name-3` … where other content stands there already.
 

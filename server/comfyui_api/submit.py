@@ -6,7 +6,6 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -23,7 +22,7 @@ from comfyui_api.errors import (
 from comfyui_api.findings import Finding, errors_in, findings_of
 from comfyui_api.graph import Prompt, upstream
 from comfyui_api.jobs import Job
-from comfyui_api.offline import how_to_load, save_for_later
+from comfyui_api.offline import SavedWorkflow, save_for_later
 from comfyui_api.prepare import Prepared, load_workflow, prepare, some
 from comfyui_api.repair import with_fixes
 from comfyui_api.results import Submission
@@ -182,26 +181,26 @@ def _with_known_fixes(findings: list[Finding], prompt: Prompt, verdict: Verdict)
 
 
 def _saved(
-    connection: Connection, reason: ComfyUnreachable, saved: Path, prepared: Prepared, verdict: Verdict
+    connection: Connection, reason: ComfyUnreachable, saved: SavedWorkflow, prepared: Prepared, verdict: Verdict
 ) -> Submission:
     return Submission(
         status="saved_offline",
         server=connection.url,
         findings=verdict.findings,
         notes=prepared.notes or None,
-        saved_path=str(saved),
-        message=f"{reason.message} {_not_validated(verdict)}{how_to_load(saved)}",
+        saved_path=str(saved.path),
+        message=f"{reason.message} {_not_validated(verdict)}{saved.how_to_load()}",
     )
 
 
-def _unconverted(connection: Connection, reason: str, saved: Path) -> Submission:
+def _unconverted(connection: Connection, reason: str, saved: SavedWorkflow) -> Submission:
     """A UI workflow, and neither a server nor an inventory to convert it with."""
     return Submission(
         status="saved_offline",
         server=connection.url,
-        saved_path=str(saved),
+        saved_path=str(saved.path),
         message=f"{reason} Nothing is known of the server, so that it was neither validated nor converted. "
-        f"{how_to_load(saved)}".strip(),
+        f"{saved.how_to_load()}".strip(),
     )
 
 

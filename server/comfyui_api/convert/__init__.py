@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from comfyui_api.convert import packs
 from comfyui_api.convert.layout import Layouts
 from comfyui_api.convert.live import every_node
 from comfyui_api.convert.loading import load
@@ -57,6 +58,7 @@ def convert_workflow(
         return replace_names(text, nodes, now)
 
     for graph in {id(node.graph): node.graph for node in nodes}.values():
+        packs.act(graph, choose, notes)
         spread(graph, named, notes)
     sender = Sender(notes, named, choose)
     prompt = sender.prompt(root)

@@ -30,6 +30,7 @@ class Link(NamedTuple):
     id: int
     origin_id: str
     origin_slot: int
+    type: str = "*"
 
 
 class Widget:
@@ -116,6 +117,7 @@ class Node:
         "node_class",
         "outputs",
         "properties",
+        "raw",
         "saved_outputs",
         "subgraph",
         "title",
@@ -135,6 +137,7 @@ class Node:
         self.saved_outputs: list[str] = []
         self.widgets: list[Widget] = []
         self.properties: dict[str, Any] = {}
+        self.raw: dict[str, Any] = {}
         self.node_class: NodeClass | None = None
         self.subgraph: Subgraph | None = None
         self.virtual = False
@@ -167,10 +170,14 @@ class Autogrow(NamedTuple):
 
 
 class Graph:
-    """The nodes of one graph. `outgoing` finds the inputs that a node's output feeds, in the order of link ids."""
+    """The nodes of one graph, and the frames drawn around them.
+
+    `outgoing` finds the inputs that a node's output feeds, in the order of link ids.
+    """
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.frames: list[dict[str, Any]] = []
         self._outgoing: dict[tuple[str, int], list[tuple[int, Target]]] | None = None
 
     def linked(self) -> None:

@@ -41,12 +41,13 @@ class _Loader:
 
     def _nodes(self, graph: Graph, saved: SavedGraph, ports: int) -> list[tuple[Node, SavedNode]]:
         by_target = link_targets(saved)
+        graph.frames = saved.frames
         pairs = []
         for saved_node in saved.nodes:
             subgraph = self._subgraphs.get(saved_node.type)
             if subgraph is not None:
                 node = Node(graph, saved_node.id, saved_node.type, saved_node.title, saved_node.mode)
-                node.properties = saved_node.properties
+                node.properties, node.raw = saved_node.properties, saved_node.raw
                 make_instance(node, subgraph, saved_node)
             else:
                 node = make_node(graph, saved_node, self._layouts, self._notes, self.virtual)
@@ -55,6 +56,7 @@ class _Loader:
             for link_id in attach(node, saved_node, saved, by_target):
                 self._notes.add("dangling_link", f"Its link {link_id} is not in the file's list of links.", node.id)
         drop_foreign_links(graph, ports, self._notes)
+        packs.put_right(graph)
         return pairs
 
     def _migrate(self, pairs: list[tuple[Node, SavedNode]]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from comfyui_api.convert import packs
 from comfyui_api.convert.layout import CONTROLS, Layouts, add_option, choose, grow_to, lay_out
 from comfyui_api.convert.live import Graph, Input, Link, Node, Subgraph, Widget
 from comfyui_api.convert.notes import Notes, shown
@@ -23,13 +24,14 @@ VIRTUAL_TYPES = frozenset({REROUTE, PRIMITIVE, "Note", "MarkdownNote"})
 def make_node(graph: Graph, saved: SavedNode, layouts: Layouts, notes: Notes, virtual: frozenset[str]) -> Node:
     """A node that is no subgraph instance, with its values. `virtual` are the types that only the editor knows."""
     node = Node(graph, saved.id, saved.type, saved.title, saved.mode)
-    node.properties = saved.properties
+    node.properties, node.raw = saved.properties, saved.raw
     node.saved_outputs = [slot.type for slot in saved.outputs]
     node_class = layouts.node_class(saved.type)
     if node_class is not None:
         node.title = node.title or node_class.display_name
         lay_out(node, node_class, layouts.specs(node_class))
-        restore(node, node_class, saved, layouts, notes)
+        if not packs.restore(node, saved):
+            restore(node, node_class, saved, layouts, notes)
         return node
     node.inputs = [Input(slot.name, slot.type, slot.widget) for slot in saved.inputs]
     node.outputs = list(node.saved_outputs)
@@ -39,6 +41,8 @@ def make_node(graph: Graph, saved: SavedNode, layouts: Layouts, notes: Notes, vi
         for place, value in enumerate(saved.values):
             node.widgets.append(Widget(f"value{place or ''}", "other", value))
             node.widgets[-1].homes = ((saved.values, place),)
+    elif packs.restore(node, saved):
+        notes.add("unknown_class", f"No class {saved.type} is known here.", node.id)
     elif not node.skipped:
         _restore_unknown(node, saved, notes)
     return node
@@ -68,7 +72,7 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[tupl
         if link is None or link.target_id != node.id:
             dangling.append(slot.link)
         elif found.link is None:
-            found.link = Link(link.id, link.origin_id, link.origin_slot)
+            found.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
     _attach_by_number(node, graph, by_target, names, {slot.link for slot in saved.inputs})
     return dangling
 
@@ -91,7 +95,7 @@ def _attach_by_number(
         slot = node.inputs[place] if node.node_class is None and place < len(node.inputs) else node.input(name)
         if slot is not None and slot.link is None:
             link = graph.links[link_id]
-            slot.link = Link(link.id, link.origin_id, link.origin_slot)
+            slot.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
 
 
 # -- values

@@ -76,6 +76,7 @@ def _relink(graph: SavedGraph, mapping: dict[str, str]) -> None:
             link.origin_slot,
             mapping.get(link.target_id, link.target_id),
             link.target_slot,
+            link.type,
         )
         for link in graph.links.values()
     }

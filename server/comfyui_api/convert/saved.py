@@ -28,6 +28,7 @@ class SavedLink(NamedTuple):
     origin_slot: int
     target_id: str
     target_slot: int
+    type: str = "*"
 
 
 class SavedPort(NamedTuple):
@@ -40,7 +41,8 @@ class SavedPort(NamedTuple):
 
 @dataclass(slots=True)
 class SavedNode:
-    """`values` is `widgets_values` as a list; `named_values` the same by name, where the file has names."""
+    """`values` is `widgets_values` as a list; `named_values` the same by name, where the file has names. `raw` is the
+    node's own JSON."""
 
     id: str
     type: str
@@ -51,12 +53,16 @@ class SavedNode:
     values: list[Any]
     named_values: dict[str, Any] | None
     properties: dict[str, Any]
+    raw: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class SavedGraph:
+    """`frames` are the coloured frames ("groups") that the editor draws around nodes."""
+
     nodes: list[SavedNode]
     links: dict[int, SavedLink]
+    frames: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -110,7 +116,7 @@ def read_graph(data: dict[str, Any], notes: Notes, where: str) -> SavedGraph:
             notes.add("unreadable", f"A link of {where} cannot be read and was left out.")
         else:
             links.setdefault(link.id, link)
-    return SavedGraph(nodes, links)
+    return SavedGraph(nodes, links, [frame for frame in as_list(data.get("groups")) if isinstance(frame, dict)])
 
 
 def read_node(raw: Any) -> SavedNode | None:
@@ -133,6 +139,7 @@ def read_node(raw: Any) -> SavedNode | None:
         values=values if isinstance(values, list) else [],
         named_values=named if isinstance(named, dict) else None,
         properties=as_dict(raw.get("properties")),
+        raw=raw,
     )
 
 
@@ -149,16 +156,16 @@ def _read_slot(raw: dict[str, Any]) -> SavedSlot:
 
 def _read_link(raw: Any) -> SavedLink | None:
     if isinstance(raw, dict):
-        parts = [raw.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot")]
+        parts = [raw.get(key) for key in ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")]
     elif isinstance(raw, list) and len(raw) >= 5:
-        parts = raw[:5]
+        parts = [*raw[:6], None][:6]
     else:
         return None
     link_id, origin, target = number_of(parts[0]), identifier(parts[1]), identifier(parts[3])
     origin_slot, target_slot = number_of(parts[2]), number_of(parts[4])
     if link_id is None or origin is None or target is None or origin_slot is None or target_slot is None:
         return None
-    return SavedLink(link_id, origin, origin_slot, target, target_slot)
+    return SavedLink(link_id, origin, origin_slot, target, target_slot, slot_type(parts[5]))
 
 
 def _definitions(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
