@@ -24,6 +24,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from comfyui_api import sandbox
+from comfyui_api.convert import convert_workflow
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.tools import INSTRUCTIONS
 from comfyui_api.validate import validate_prompt
@@ -166,6 +167,50 @@ def bench_validate(url: str) -> None:
     row("the same, all of them broken", f"{took * 1000:.1f} ms", "", None, "≤ 50 ms")
 
 
+def bench_convert(url: str) -> None:
+    with httpx2.Client(base_url=url) as http:
+        classes = NodeClasses.from_object_info(http.get("/object_info").json())
+    took = {}
+    for size in (1_000, 10_000):
+        workflow = ui_chain(size)
+        assert len(convert_workflow(workflow, classes).prompt) == size
+        took[size] = median([timed(lambda: convert_workflow(workflow, classes)) for _ in range(RUNS)])  # noqa: B023  # called at once
+    row("convert 1,000 nodes", f"{took[1_000] * 1000:.1f} ms", "", None, "≤ 50 ms")
+    row(
+        "convert 10,000 nodes, against ten times that",
+        f"{took[10_000] * 1000:.0f} ms",
+        f"{took[1_000] * 10_000:.0f} ms",
+        took[10_000] / took[1_000] / 10,
+        "linear",
+    )
+
+
+def ui_chain(size: int) -> dict[str, Any]:
+    """A workflow as the editor saves it: samplers, scalers and texts in long chains, a fifth of them linked widgets."""
+    nodes: list[dict[str, Any]] = []
+    links: list[list[Any]] = []
+    for index in range(size):
+        kind = index % 4
+        slots: list[dict[str, Any]] = []
+        if kind == 0:
+            entry = {"type": "EmptyImage", "widgets_values": [64, 64, 1, 0]}
+        elif kind == 1:
+            entry = {"type": "ImageScale", "widgets_values": ["nearest-exact", 64, 64, "disabled"]}
+            slots = [{"name": "image", "type": "IMAGE", "link": len(links)}]
+        elif kind == 2:
+            entry = {"type": "KSampler", "widgets_values": [7, "fixed", 20, 8, "euler", "normal", 1]}
+        else:
+            entry = {"type": "ImageBlend", "widgets_values": [0.5, "normal"]}
+            slots = [
+                {"name": name, "type": "IMAGE", "link": len(links) + at} for at, name in enumerate(("image1", "image2"))
+            ]
+        origin = index - 2 if kind == 3 else index - 1
+        for at, _ in enumerate(slots):
+            links.append([len(links), origin, 0, index, at, "IMAGE"])
+        nodes.append({"id": index, "mode": 0, "inputs": slots, "outputs": [], "properties": {}, **entry})
+    return {"nodes": nodes, "links": links, "version": 0.4}
+
+
 def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
@@ -194,6 +239,7 @@ def main() -> None:
             anyio.run(bench_listing, environment)
             anyio.run(bench_runs, str(state.url), environment)
             bench_validate(str(state.url))
+            bench_convert(str(state.url))
     finally:
         sandbox.stop(place, name="bench")
 

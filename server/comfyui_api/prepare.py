@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from comfyui_api.convert import Conversion, Note, convert_workflow
-from comfyui_api.errors import ComfyUnreachable, UnknownName
+from comfyui_api.errors import ComfyUnreachable, ServerError, UnknownName
 from comfyui_api.graph import Prompt, sendable
-from comfyui_api.known import Known, what_is_known, with_classes
+from comfyui_api.known import Known, asked_again, classes_of, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.repair import closest
 from comfyui_api.storage import stands
@@ -19,6 +20,7 @@ from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recogni
 from comfyui_api.workspace import Connection, Workspace
 
 ADDRESSES_SHOWN = 40
+INPUTS_SHOWN, TEXT_SHOWN = 60, 80
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,24 @@ async def prepare(
     if ui is None or known.node_classes is None:
         unconverted = Prepared(loaded, sendable(loaded.content) if loaded.format == "api" else None, ui, known=known)
         return _overridden(unconverted, inputs, None)
-    known, conversion = await with_classes(connection, known, lambda classes: _converted(ui, classes))
+    known, conversion = await _convert(connection, known, ui)
     if loaded.format == "api":  # the prompt is what ran; the conversion tells where the UI graph has its values
         return _overridden(replace(prepared, known=known), inputs, conversion)
     return _overridden(Prepared(loaded, conversion.prompt, ui, conversion.notes, known), inputs, conversion)
+
+
+async def _convert(connection: Connection, known: Known, ui: dict[str, Any]) -> tuple[Known, Conversion]:
+    """Convert by what is known; once more where the server has learned classes since that were missing."""
+    known, conversion = await with_classes(connection, known, lambda classes: _converted(ui, classes))
+    named = {str(node["class_type"]) for node in conversion.prompt.values()}
+    missing = {class_type for class_type in named if class_type not in classes_of(known)}
+    if not missing or known.fresh or not known.online:
+        return known, conversion
+    with suppress(ServerError):
+        known = await asked_again(connection, known, missing)
+        if any(class_type in classes_of(known) for class_type in missing):
+            return await with_classes(connection, known, lambda classes: _converted(ui, classes))
+    return known, conversion
 
 
 def _converted(ui: dict[str, Any], node_classes: NodeClasses) -> Conversion:
@@ -129,6 +145,18 @@ def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
         f"inputs: the workflow has no input '{address[:200]}'.",
         f"Write it as 'node id.input name'. Valid here: {some(near, ADDRESSES_SHOWN)}.",
     )
+
+
+def overridable(prompt: Prompt) -> dict[str, Any]:
+    """What queue_workflow's `inputs` may set, by address, with the values as they are: links apart, texts cut."""
+    found: dict[str, Any] = {}
+    for node_id, node in prompt.items():
+        values = node.get("inputs") if isinstance(node, dict) else None
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, str | int | float | bool):
+                shown = value if not isinstance(value, str) or len(value) <= TEXT_SHOWN else value[:TEXT_SHOWN] + "…"
+                found[f"{node_id}.{name}"] = shown
+    return dict(list(found.items())[:INPUTS_SHOWN])
 
 
 def some(names: list[str], shown: int = 10) -> str:

@@ -72,13 +72,14 @@ class Status(ToolResult):
 
 class Validation(ToolResult):
     """validate_workflow. `valid`: no finding of severity error. `notes`: what the conversion of a UI workflow dropped,
-    repaired or could not know."""
+    repaired or could not know; `inputs`: what queue_workflow's inputs can set in it, with the values as they are."""
 
     valid: bool
     format: Literal["api", "ui"]
     source: str
     findings: list[Finding]
     notes: list[Note] | None = None
+    inputs: dict[str, Any] | None = None
     checked: list[str]
     not_checked: list[str]
 

@@ -11,7 +11,7 @@ from comfyui_api.findings import Finding, errors_in
 from comfyui_api.graph import Prompt
 from comfyui_api.known import Known, asked_again, classes_of, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
-from comfyui_api.prepare import load_workflow, prepare
+from comfyui_api.prepare import load_workflow, overridable, prepare
 from comfyui_api.results import Validation
 from comfyui_api.runs import FolderType
 from comfyui_api.validate import uploads_to_look_up, validate_prompt
@@ -46,6 +46,7 @@ async def validate_workflow(workspace: Workspace, workflow: str | dict[str, Any]
         source=loaded.source,
         findings=verdict.findings,
         notes=prepared.notes or None,
+        inputs=overridable(prepared.prompt) if loaded.ui is not None else None,
         checked=verdict.checked,
         not_checked=verdict.not_checked,
     )

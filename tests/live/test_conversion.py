@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,18 @@ async def test_what_was_dropped_or_filled_in_is_told(comfyui: str, home: Path) -
     notes = {(note["code"], note["node_id"]) for note in checked["notes"]}
     assert notes == {("default_filled", "5"), ("unknown_class", "9")}
     assert "missing_node_type" in {finding["code"] for finding in checked["findings"]}
+
+
+async def test_a_class_that_came_since_the_inventory_was_made_is_asked_for(comfyui: str, home: Path) -> None:
+    async with agent(environment_for(home, comfyui)) as user:
+        await user.call("check_status")
+    with closing(sqlite3.connect(home / "state" / "inventory.classes.sqlite")) as database, database:
+        assert database.execute("DELETE FROM node_class WHERE class_type = 'EmptyImage'").rowcount == 1
+    async with agent(environment_for(home, comfyui)) as user:
+        checked = await user.call("validate_workflow", workflow=WORKFLOW)
+    assert checked["valid"]
+    assert "notes" not in checked
+    assert checked["inputs"]["1:5.width"] == 48
 
 
 async def test_offline_a_ui_workflow_is_converted_by_the_inventory_and_saved_with_its_overrides(

@@ -25,8 +25,9 @@ TOOLS: dict[str, Tool] = {
 INSTRUCTIONS = """\
 Operate ComfyUI. Usual order: check_status, then validate_workflow, queue_workflow, poll_result until the state is \
 final (completed, failed, interrupted, gone), get_output.
-Workflows are ComfyUI JSON: a file path or the JSON itself, in API format. Never change the user's values silently: \
-override them by queue_workflow(inputs={"6.text": "a cat"}) and say so.
+Workflows: a file path (JSON in UI or API format, or a picture or video that ComfyUI saved) or the JSON itself. Never \
+change the user's values silently: override them by queue_workflow(inputs={"6.text": "a cat"}) and say so; \
+validate_workflow lists a UI workflow's addresses as `inputs`.
 A refused workflow comes with findings: mend what they name, following each fix, and queue again. Ask the user before \
 installing or downloading anything.
 Without a server, queue_workflow saves the workflow and says how to load it by hand.
