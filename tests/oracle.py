@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -30,7 +31,10 @@ ObjectInfo: TypeAlias = dict[str, Any]
 
 FRONTEND = "comfyui-frontend-package==1.58.1"
 TEMPLATES = "comfyui-workflow-templates-json==0.1.123"
+RECENT = "0.33.0"
+RECENT_FOLDER = "COMFYUI_API_ORACLE"
 DEVIATIONS = Path(__file__).resolve().parent / "data" / "oracle_deviations.json"
+DYNAMIC_INPUTS = DEVIATIONS.with_name("dynamic_inputs.json")
 _TEST_NODES = DEVIATIONS.with_name("test_nodes")
 _DRIVER = Path(__file__).resolve().parent.parent / "scripts" / "oracle"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -253,6 +257,22 @@ def _prompt_of(answer: dict[str, Any]) -> Prompt:
     return prompt
 
 
+# --- a recent server, which cannot be installed
+
+
+def recent_data(name: str) -> Any:
+    """One of the files that a recent server's answers are kept in, e.g. "object_info". Raises OracleUnavailable."""
+    folder = os.environ.get(RECENT_FOLDER)
+    if not folder:
+        raise OracleUnavailable(f"{RECENT_FOLDER} is not set: it names a folder with data of ComfyUI {RECENT}.")
+    file = Path(folder, f"{name}-{RECENT}.json.xz")
+    try:
+        with lzma.open(file, "rt", encoding="utf-8") as opened:
+            return json.load(opened)
+    except OSError as exc:
+        raise OracleUnavailable(f"{RECENT_FOLDER}: {exc}") from exc
+
+
 # --- the templates
 
 
@@ -268,12 +288,29 @@ def templates(settings: Settings, object_info: ObjectInfo) -> dict[str, Workflow
         for packages in ("lib/python*/site-packages", "Lib/site-packages")
         for file in environment.glob(f"{packages}/comfyui_workflow_templates_media_*/templates/*.json")
     )
-    newer = _workflows((_wheel(TEMPLATES) / "comfyui_workflow_templates_json" / "templates").glob("*.json"))
-    known = _VIRTUAL | set(object_info)
-    fitting = {name: workflow for name, workflow in newer.items() if _node_types(workflow) <= known}
+    newer = _fitting_templates(object_info)
     return {f"0.7.25/{name}": each for name, each in older.items()} | {
-        f"{TEMPLATES.partition('==')[2]}/{name}": each for name, each in fitting.items()
+        f"{TEMPLATES.partition('==')[2]}/{name}": each for name, each in newer.items()
     }
+
+
+def recent_templates(object_info: ObjectInfo) -> dict[str, Workflow]:
+    """The official templates that a recent server can run, by `set/file`; the set is called by the server's version."""
+    return {f"{RECENT}/{name}": each for name, each in _fitting_templates(object_info).items()}
+
+
+def dynamic_inputs() -> tuple[ObjectInfo, dict[str, Any]]:
+    """Handmade workflows with inputs that come and go: their node classes, and by `set/name` the workflow and the
+    prompt that the frontend sent for it when it was given these classes."""
+    data = json.loads(DYNAMIC_INPUTS.read_text("utf-8"))
+    return data["object_info"], {f"dynamic inputs/{name}": case for name, case in data["cases"].items()}
+
+
+def _fitting_templates(object_info: ObjectInfo) -> dict[str, Workflow]:
+    """The templates of comfyui-workflow-templates-json whose node classes a server has."""
+    known = _VIRTUAL | set(object_info)
+    every = _workflows((_wheel(TEMPLATES) / "comfyui_workflow_templates_json" / "templates").glob("*.json"))
+    return {name: workflow for name, workflow in every.items() if _node_types(workflow) <= known}
 
 
 def _workflows(files: Iterable[Path]) -> dict[str, Workflow]:
@@ -348,17 +385,19 @@ def same_json(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-class Deviation(NamedTuple):
-    """A deviation from the frontend that is meant to be: why, and in which (node, input)."""
-
-    reason: str
-    differences: frozenset[tuple[str, str]]
+Deviations: TypeAlias = Mapping[tuple[str, str], str]
+"""Where one workflow may differ, by (node, input), and why."""
 
 
-def known_deviations() -> dict[str, Deviation]:
-    """What tests/data/oracle_deviations.json allows, by template."""
+def known_deviations() -> dict[str, Deviations]:
+    """The deviations from the frontend that are meant to be: what oracle_deviations.json allows, by `set/file`."""
     listed = json.loads(DEVIATIONS.read_text("utf-8"))
+    return {name: _deviations(entries, listed["reasons"]) for name, entries in listed["deviations"].items()}
+
+
+def _deviations(entries: list[dict[str, Any]], reasons: dict[str, str]) -> Deviations:
     return {
-        name: Deviation(entry["reason"], frozenset((node, each) for node, each in entry["differences"]))
-        for name, entry in listed.items()
+        (node, each): " ".join(filter(None, [entry.get("here"), reasons[entry["reason"]]]))
+        for entry in entries
+        for node, each in entry["differences"]
     }

@@ -18,10 +18,11 @@ from comfyui_api.convert.loading import load
 from comfyui_api.convert.nodes import mend
 from comfyui_api.convert.notes import Conversion, Note, NoteCode, Notes
 from comfyui_api.convert.numbering import renumber
+from comfyui_api.convert.packs import everywhere
 from comfyui_api.convert.primitives import spread
 from comfyui_api.convert.saved import read_workflow
 from comfyui_api.convert.sending import Sender
-from comfyui_api.convert.texts import Choose, replace_names
+from comfyui_api.convert.texts import Choose, Names
 from comfyui_api.errors import WorkflowUnreadable
 from comfyui_api.node_class import NodeClasses
 
@@ -46,20 +47,26 @@ def convert_workflow(
             "This is no workflow as ComfyUI's editor saves it: it has no list of nodes.",
             "Give the file that Workflow > Save or Export writes.",
         )
+    try:
+        return _converted(workflow, node_classes, choose, now)
+    except RecursionError as exc:
+        raise WorkflowUnreadable("The workflow, or what the server says of its classes, is nested too deeply.") from exc
+
+
+def _converted(workflow: dict[str, Any], node_classes: NodeClasses, choose: Choose, now: datetime | None) -> Conversion:
     notes = Notes()
     saved = read_workflow(workflow, notes)
     renumber(saved, notes)
-    root = load(saved, Layouts(node_classes), notes)
+    layouts = Layouts(node_classes)
+    root = load(saved, layouts, notes)
     nodes = list(every_node(root))
     for node in nodes:
-        mend(node, notes)
-
-    def named(text: str) -> str:
-        return replace_names(text, nodes, now)
-
+        mend(node, layouts, notes)
+    names = Names(nodes, now)
     for graph in {id(node.graph): node.graph for node in nodes}.values():
         packs.act(graph, choose, notes)
-        spread(graph, named, notes)
-    sender = Sender(notes, named, choose)
+        spread(graph, names, notes)
+    everywhere.connect(root, notes)
+    sender = Sender(notes, names, choose)
     prompt = sender.prompt(root)
     return Conversion(prompt, notes.all(), sender.homes)

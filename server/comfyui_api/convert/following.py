@@ -41,39 +41,8 @@ def execution_id(path: Path, node: Node) -> str:
     return ":".join([*(instance.id for instance in path), node.id]) if path else node.id
 
 
-def follow(path: Path, node: Node, place: int, virtual_source: VirtualSource) -> Source | Value | Lost:
-    """What feeds an input of a node."""
-    slot = node.inputs[place]
-    if slot.link is None:
-        return "nothing"
-    wanted: str | None = None
-    seen: set[tuple[str, str, int]] = set()
-    while True:
-        key = ("in", execution_id(path, node), place)
-        if key in seen:
-            return "cycle"
-        seen.add(key)
-        slot = node.inputs[place]
-        link = slot.link
-        if link is None:
-            return "nothing"
-        if link.origin_id == INPUT_NODE and path:
-            host = path[-1]
-            path, node, place, wanted = path[:-1], host, link.origin_slot, None
-            if place >= len(node.inputs):
-                return "gone"
-            entered = node.inputs[place]
-            if entered.link is None:
-                return Value(entered.promoted) if entered.promoted is not None else "nothing"
-            continue
-        step = _leave(path, node, link, wanted or slot.type, seen, virtual_source)
-        if not isinstance(step, _Step):
-            return step
-        path, node, place, wanted = step
-
-
 class _Step(NamedTuple):
-    """Follow on from this input."""
+    """An input on the way; `wanted` is the type that the way began with, where it still counts."""
 
     path: Path
     node: Node
@@ -81,44 +50,77 @@ class _Step(NamedTuple):
     wanted: str | None
 
 
-def _leave(
-    path: Path, node: Node, link: Link, wanted: str, seen: set[tuple[str, str, int]], virtual_source: VirtualSource
-) -> Source | Value | Lost | _Step:
-    """From a link to the output it comes from, and into subgraphs; the next input where that output only passes on."""
-    slot = link.origin_slot
-    origin = node.graph.nodes.get(link.origin_id)
-    while origin is not None:
-        key = ("out", execution_id(path, origin), slot)
-        if key in seen:
-            return "cycle"
-        seen.add(key)
-        if origin.mode == NEVER:
-            return "muted"
-        if origin.mode == BYPASS:
-            place = passed_through(origin, slot, wanted)
-            return _Step(path, origin, place, None) if place is not None else "bypassed"
-        if origin.subgraph is None:
-            if not origin.virtual:
-                return Source(execution_id(path, origin), slot)
-            found = virtual_source(path, origin, slot)
-            return _Step(*found, wanted) if found is not None else "virtual"
-        if not 0 <= slot < len(origin.subgraph.outputs):
-            return "gone"
-        inner = origin.subgraph.outputs[slot].source
-        if inner is None:
+class Ways:
+    """Follows links; a way that many inputs share is followed once."""
+
+    def __init__(self, virtual_source: VirtualSource) -> None:
+        self._virtual_source = virtual_source
+        self._known: dict[_Step, Source | Value | Lost] = {}
+
+    def follow(self, path: Path, node: Node, place: int) -> Source | Value | Lost:
+        """What feeds an input of a node."""
+        found = self._next(_Step(path, node, place, None))
+        taken: dict[_Step, None] = {}
+        while isinstance(found, _Step):
+            step = found
+            if step in taken:
+                found = "cycle"
+            elif step in self._known:
+                found = self._known[step]
+            else:
+                taken[step] = None
+                found = self._next(step)
+        self._known.update(dict.fromkeys(taken, found))
+        return found
+
+    def _next(self, step: _Step) -> Source | Value | Lost | _Step:
+        path, node, place, wanted = step
+        slot = node.inputs[place]
+        link = slot.link
+        if link is None:
             return "nothing"
-        if inner.origin_id == INPUT_NODE:  # the subgraph only hands this input on
-            if not 0 <= inner.origin_slot < len(origin.inputs):
+        if link.origin_id != INPUT_NODE or not path:
+            return self._leave(path, node, link, wanted or slot.type)
+        host = path[-1]
+        if link.origin_slot >= len(host.inputs):
+            return "gone"
+        return _enter(_Step(path[:-1], host, link.origin_slot, None))
+
+    def _leave(self, path: Path, node: Node, link: Link, wanted: str) -> Source | Value | Lost | _Step:
+        """From a link to the output it comes from, and into subgraphs; the next input where that only passes on."""
+        slot = link.origin_slot
+        origin = node.graph.nodes.get(link.origin_id)
+        while origin is not None:
+            if origin.mode == NEVER:
+                return "muted"
+            if origin.mode == BYPASS:
+                place = passed_through(origin, slot, wanted)
+                return _Step(path, origin, place, None) if place is not None else "bypassed"
+            if origin.subgraph is None:
+                if not origin.virtual:
+                    return Source(execution_id(path, origin), slot)
+                found = self._virtual_source(path, origin, slot)
+                return _Step(*found, wanted) if found is not None else "virtual"
+            if not 0 <= slot < len(origin.subgraph.outputs):
                 return "gone"
-            entered = origin.inputs[inner.origin_slot]
-            if entered.link is None and entered.promoted is not None:
-                return Value(entered.promoted)
-            return _Step(path, origin, inner.origin_slot, None)
-        if origin in path:
-            return "cycle"
-        path = (*path, origin)
-        origin, slot = origin.subgraph.nodes.get(inner.origin_id), inner.origin_slot
-    return "gone"
+            inner = origin.subgraph.outputs[slot].source
+            if inner is None:
+                return "nothing"
+            if inner.origin_id == INPUT_NODE:  # the subgraph only hands this input on
+                if not 0 <= inner.origin_slot < len(origin.inputs):
+                    return "gone"
+                return _enter(_Step(path, origin, inner.origin_slot, None))
+            path = (*path, origin)
+            origin, slot = origin.subgraph.nodes.get(inner.origin_id), inner.origin_slot
+        return "gone"
+
+
+def _enter(step: _Step) -> Value | Lost | _Step:
+    """Follow on from an instance's input, or take the instance's own value for it."""
+    slot = step.node.inputs[step.place]
+    if slot.link is not None:
+        return step
+    return Value(slot.promoted) if slot.promoted is not None else "nothing"
 
 
 def passed_through(node: Node, slot: int, wanted: str) -> int | None:

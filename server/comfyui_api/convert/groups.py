@@ -22,6 +22,7 @@ from comfyui_api.convert.saved import (
     as_list,
     number_of,
     read_node,
+    text_of,
 )
 from comfyui_api.node_class import InputSpec, NodeClass
 
@@ -52,13 +53,18 @@ def types_of(workflow: SavedWorkflow) -> frozenset[str]:
 
 def unpack(root: Graph, workflow: SavedWorkflow, layouts: Layouts, notes: Notes, virtual: frozenset[str]) -> None:
     """Replace the root's group nodes by instances of subgraphs."""
-    numbers = [int(node_id) for node_id in root.nodes if node_id.isdecimal() and len(node_id) < 16]
-    last = max([workflow.last_node_id, *numbers])
+    last = max([workflow.last_node_id, *(number_of(node_id) or 0 for node_id in root.nodes)])
     types = types_of(workflow)
+    current: dict[str, str] = {}
     for saved in workflow.graph.nodes:
         if saved.type in types and saved.id in root.nodes:
             group = _Group(saved.type[len(_PREFIXES[0]) :], workflow.groups, layouts, last)
             last = group.put_into(root, saved, notes, virtual)
+            current[saved.id] = str(last)
+    for node in root.nodes.values() if current else ():
+        for slot in node.inputs:
+            if slot.link is not None and slot.link.origin_id in current:
+                slot.link = slot.link._replace(origin_id=current[slot.link.origin_id])
 
 
 class _Group:
@@ -72,6 +78,12 @@ class _Group:
         self._seen: dict[str, int] = {}
         self._last = last
         self._links = [link for raw in as_list(self._data.get("links")) if (link := _read_link(raw)) is not None]
+        layouts.size.grow(len(self._links) + len(as_list(self._data.get("nodes"))))
+        self._entering: dict[int, list[_InnerLink]] = {}
+        self._leaving: dict[int, list[_InnerLink]] = {}
+        for link in self._links:
+            self._entering.setdefault(link.target, []).append(link)
+            self._leaving.setdefault(link.origin, []).append(link)
         self._inner: dict[int, _Inner] = {}
         late: list[tuple[int, SavedNode, InputSpec]] = []
         for place, raw in enumerate(as_list(self._data.get("nodes"))):
@@ -85,8 +97,11 @@ class _Group:
     def _show(self, place: int, saved: SavedNode) -> list[tuple[int, SavedNode, InputSpec]]:
         """Give the group the inputs of one of its nodes; those that were converted come after all others."""
         self._inner[place] = _Inner(saved, {})
+        fed = {self._target_name(link, saved) for link in self._entering.get(place, ())}
         sockets, late = [], []
         for spec in self._specs_of(place, saved):
+            if spec.name in fed:
+                continue  # by a link within the group
             if widget_type(spec) is None:
                 sockets.append(spec)
             elif any(slot.name == slot.widget == spec.name for slot in saved.inputs):
@@ -101,7 +116,7 @@ class _Group:
         node_class = self._layouts.node_class(saved.type)
         if node_class is not None:
             return self._layouts.specs(node_class)
-        leaving = [link for link in self._links if link.origin == place]
+        leaving = self._leaving.get(place)
         if saved.type == PRIMITIVE and leaving:
             target = self._inner_class_input(leaving[0])
             config = {**(target.config if target is not None else {}), "control_after_generate": True}
@@ -120,13 +135,11 @@ class _Group:
         return node_class.inputs.get(target.inputs[link.target_slot].name)
 
     def _add(self, place: int, saved: SavedNode, spec: InputSpec) -> None:
-        """Show an input under a name of its own, unless a link within the group feeds it."""
-        if any(link.target == place and self._target_name(link, saved) == spec.name for link in self._links):
-            return
+        """Show an input under a name of its own."""
         shown = self._configured(place, "input", spec.name)
         if shown.get("visible") is False and widget_type(spec) is None:
             return
-        name, prefix = str(shown.get("name") or spec.name), ""
+        name, prefix = text_of(shown.get("name")) or spec.name, ""
         if (saved.type == PRIMITIVE and saved.title) or name in self._seen:
             prefix = f"{saved.title or saved.type} "
             key = name = prefix + spec.name
@@ -144,18 +157,18 @@ class _Group:
 
     @staticmethod
     def _target_name(link: _InnerLink, saved: SavedNode) -> str:
-        names = [slot.name for slot in saved.inputs]
-        name = names[link.target_slot] if link.target_slot < len(names) else ""
-        return link.type if saved.type == REROUTE else name
+        if saved.type == REROUTE:
+            return link.type
+        return saved.inputs[link.target_slot].name if link.target_slot < len(saved.inputs) else ""
 
     def put_into(self, root: Graph, saved: SavedNode, notes: Notes, virtual: frozenset[str]) -> int:
-        """Put an instance in the place of a group node; the last id in use is returned."""
+        """Put an instance in the place of a group node; its id, the last in use, is returned."""
         former = root.nodes.pop(saved.id)
         shell = Node(root, former.id, former.type, former.title, former.mode)
         shell_class = NodeClass(
             f"group {self._name}", self._name, self._specs, (), (), is_output_node=False, python_module=""
         )
-        lay_out(shell, shell_class, self._layouts.specs(shell_class))
+        lay_out(shell, shell_class, self._layouts)
         restore(shell, shell_class, saved, self._layouts, notes)
 
         subgraph = Subgraph(f"group {self._name}", self._name)
@@ -176,7 +189,6 @@ class _Group:
             subgraph.outputs.append(port)
             instance.outputs.append(port.type)
         root.nodes[instance.id] = instance
-        _relink(root, former.id, instance.id)
         notes.add("renumbered", f"The group node {former.id} is now the subgraph {instance.id}.", instance.id)
         return self._last
 
@@ -252,13 +264,6 @@ def _lead_in(instance: Node, subgraph: Subgraph, outer: Input, target: Target) -
     slot.link = outer.link
     instance.inputs.append(slot)
     target.input.link = Link(-1 - place, INPUT_NODE, place)
-
-
-def _relink(root: Graph, former: str, current: str) -> None:
-    for node in root.nodes.values():
-        for slot in node.inputs:
-            if slot.link is not None and slot.link.origin_id == former:
-                slot.link = slot.link._replace(origin_id=current)
 
 
 def _type_at(types: list[str], slot: int) -> str:

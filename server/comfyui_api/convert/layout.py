@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import copy
 import math
-import re
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeGuard
 
-from comfyui_api.convert.live import Autogrow, Input, Node, Widget, WidgetKind
+from comfyui_api.convert.live import Autogrow, Input, Node, Widget
+from comfyui_api.convert.saved import text_of
+from comfyui_api.convert.size import Size
+from comfyui_api.errors import WorkflowUnreadable
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, parse_input
 
 CONTROLS = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 AUTOGROW, MATCH_TYPE = "COMFY_AUTOGROW_V3", "COMFY_MATCHTYPE_V3"
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 CUSTOM_COMBO = "CustomCombo"  # its options are written into the node itself
+_GROUP_LIMIT = 1000  # numbers in an autogrow group
+_INPUTS_LIMIT = 2000  # inputs of a node that grows; groups in groups multiply
+_LARGEST = sys.float_info.max
 
 # Types whose input is a widget that holds one value; what the editor takes where nothing is declared.
 _PLAIN: dict[str, Any] = {
@@ -38,6 +45,7 @@ _PLAIN: dict[str, Any] = {
     "LIGHT_INFO_PREVIEW": [],
     "COLORS": [],
 }
+_BOX = {"x": 0, "y": 0, "width": 512, "height": 512}
 _NUMBERS = ("INT", "FLOAT")
 # Types whose widgets are buttons, views and recorders: (name, takes a place in widgets_values, is sent).
 _EDITOR_WIDGETS: dict[str, list[tuple[str, bool, bool]]] = {
@@ -78,12 +86,24 @@ _VIEWERS_3D = (
 )
 
 
+class Choices(NamedTuple):
+    """The options of a combo, ready to be asked; there may be very many. `texts` tells whether any is a text."""
+
+    texts: bool
+    values: frozenset[str | float]
+
+
 class Layouts:
-    """The classes that a workflow is converted with, each one's inputs put in the editor's order once."""
+    """The classes that a workflow is converted with, all that they declare read once; and the workflow's size."""
 
     def __init__(self, node_classes: NodeClasses) -> None:
+        self.size = Size()
         self._node_classes = node_classes
         self._specs: dict[str, list[InputSpec]] = {}
+        # By the identity of what was read, which is kept so that nothing else can have it.
+        self._choices: dict[int, tuple[object, Choices]] = {}
+        self._options: dict[int, tuple[object, dict[str, list[InputSpec]]]] = {}
+        self._templates: dict[int, tuple[object, list[InputSpec]]] = {}
 
     def node_class(self, class_type: str) -> NodeClass | None:
         return self._node_classes.get(class_type)
@@ -95,6 +115,48 @@ class Layouts:
             declared = list(node_class.inputs.values())
             known = self._specs[node_class.class_type] = declared + list(_added_inputs(node_class))
         return known
+
+    def choices(self, options: tuple[Any, ...]) -> Choices:
+        known = self._choices.get(id(options))
+        if known is None:
+            values = frozenset(option for option in options if isinstance(option, str | int | float))
+            known = options, Choices(any(isinstance(option, str) for option in options), values)
+            self._choices[id(options)] = known
+        return known[1]
+
+    def options(self, spec: InputSpec) -> dict[str, list[InputSpec]]:
+        """The options of a dynamic combo, and the inputs that each brings, under their own names."""
+        known = self._options.get(id(spec.config))
+        if known is None:
+            listed = spec.config.get("options")
+            known = self._options[id(spec.config)] = (
+                spec.config,
+                {
+                    option["key"]: _declared(option.get("inputs"))
+                    for option in (listed if isinstance(listed, list) else ())
+                    if isinstance(option, dict) and isinstance(option.get("key"), str)
+                },
+            )
+        return known[1]
+
+    def template(self, spec: InputSpec) -> list[InputSpec]:
+        """The inputs that an autogrow group has of each number, under their own names."""
+        known = self._templates.get(id(spec.config))
+        if known is None:
+            template = _mapping(spec.config.get("template"))
+            known = self._templates[id(spec.config)] = spec.config, _declared(template.get("input"))
+        return known[1]
+
+
+def _declared(raw: Any) -> list[InputSpec]:
+    """The inputs in {"required": {name: description}, "optional": …}."""
+    groups = _mapping(raw)
+    return [
+        spec
+        for group in ("required", "optional")
+        for name, description in _mapping(groups.get(group)).items()
+        if (spec := parse_input(name, description, required=group == "required")) is not None
+    ]
 
 
 def _added_inputs(node_class: NodeClass) -> Iterator[InputSpec]:
@@ -122,13 +184,18 @@ def widget_type(spec: InputSpec) -> str | None:
     return kind if kind in WIDGET_TYPES and not spec.config.get("forceInput") else None
 
 
-def lay_out(node: Node, node_class: NodeClass, specs: list[InputSpec]) -> None:
+def lay_out(node: Node, node_class: NodeClass, layouts: Layouts) -> None:
     """Give a node the inputs, widgets and outputs of its class, with their defaults."""
-    node.node_class = node_class
-    for spec in specs:
-        _add_socket(node, spec)
-    for spec in specs:
-        _add_widget(node, spec)
+    node.node_class, node.layouts = node_class, layouts
+    specs = layouts.specs(node_class)
+    layouts.size.grow(1 + len(specs) + len(node_class.outputs))
+    kinds = [widget_type(spec) for spec in specs]
+    for spec, kind in zip(specs, kinds, strict=True):
+        if kind is None:
+            _add_socket(node, spec)
+    for spec, kind in zip(specs, kinds, strict=True):
+        if kind is not None:
+            _add_widget(node, spec, kind)
     if node_class.class_type == "WebcamCapture":
         node.widgets.append(Widget("waiting for camera...", "editor", None, in_prompt=False))
     if node_class.class_type == CUSTOM_COMBO:
@@ -150,23 +217,27 @@ def _output_type(declared: Any) -> str:
 
 def add_input(node: Node, spec: InputSpec) -> None:
     """Add an input of its own: the link's end where it is none but that, and the widget where it has one."""
-    _add_socket(node, spec)
-    _add_widget(node, spec)
+    if node.layouts is not None:
+        node.layouts.size.grow(1)
+    if len(node.inputs) > _INPUTS_LIMIT:
+        raise WorkflowUnreadable(f"The inputs of a {node.type} grow beyond {_INPUTS_LIMIT:,}.", "Leave the node out.")
+    kind = widget_type(spec)
+    if kind is None:
+        _add_socket(node, spec)
+    else:
+        _add_widget(node, spec, kind)
 
 
 def _add_socket(node: Node, spec: InputSpec) -> None:
-    if widget_type(spec) is not None:
-        return
-    if spec.type == AUTOGROW and (group := _autogrow(spec)) is not None:
+    if spec.type == AUTOGROW and (group := _autogrow(node, spec)) is not None:
         if node.autogrow is None:
             node.autogrow = {}
         node.autogrow[spec.name] = group
-        for ordinal in range(max(1, group.low + 1)):
-            grow(node, spec.name, ordinal)
+        _grow(node, spec.name, group, max(1, group.low + 1))
     elif spec.type == MATCH_TYPE:
         template = _mapping(spec.config.get("template"))
         allowed, group_id = template.get("allowed_types"), template.get("template_id")
-        add_input(node, _retyped(spec, allowed if isinstance(allowed, str) else "*"))
+        add_input(node, replace(spec, type=allowed if isinstance(allowed, str) else "*"))
         if isinstance(group_id, str) and node.node_class is not None:
             _match(node, group_id, spec.name)
     else:
@@ -183,20 +254,14 @@ def _match(node: Node, group_id: str, input_name: str) -> None:
             node.match_outputs.setdefault(slot, []).append(input_name)
 
 
-def _retyped(spec: InputSpec, type_name: str) -> InputSpec:
-    return InputSpec(spec.name, type_name, spec.required, config=spec.config)
-
-
-def _add_widget(node: Node, spec: InputSpec) -> None:
-    kind = widget_type(spec)
-    if kind is None:
-        return
+def _add_widget(node: Node, spec: InputSpec, kind: str) -> None:
     built = _widgets(spec, kind)
     node.widgets += built
     if kind not in ("AUDIO_UI", "IMAGECOMPARE", "RESOLUTION_PREVIEW"):
         node.inputs.append(Input(spec.name, spec.type, spec.name))
     if kind == DYNAMIC_COMBO:
-        choose(node, built[0], built[0].value)
+        built[0].value = next(iter(_options(node, built[0])), None)
+        _add_chosen(node, built[0])
 
 
 def _widgets(spec: InputSpec, kind: str) -> list[Widget]:
@@ -213,20 +278,20 @@ def _widgets(spec: InputSpec, kind: str) -> list[Widget]:
     if kind == "COMBO":
         return _combo(spec)
     if kind == DYNAMIC_COMBO:
-        return [Widget(spec.name, "dynamic_combo", next(iter(_options(spec)), None), spec)]
+        return [Widget(spec.name, "dynamic_combo", None, spec)]
     if kind == "IMAGECOMPARE":
         return [Widget(spec.name, "other", ["", ""], spec, in_file=False)]
     if kind == "BOUNDING_BOX":
-        box = config.get("default") or {"x": 0, "y": 0, "width": 512, "height": 512}
+        box = config.get("default") or dict(_BOX)
         sides = [Widget(side, "control", None, in_prompt=False) for side in ("x", "y", "width", "height")]
-        return [Widget(spec.name, "other", copy.deepcopy(box), spec), *sides]
+        return [Widget(spec.name, "other", box, spec), *sides]
     if kind in _EDITOR_WIDGETS:
         return [
             Widget(name or spec.name, "editor", None, spec, in_file=in_file, in_prompt=in_prompt)
             for name, in_file, in_prompt in _EDITOR_WIDGETS[kind]
         ]
     default = config.get("default")
-    value = copy.deepcopy(_PLAIN[kind] if default is None else default)
+    value = copy.deepcopy(_PLAIN[kind]) if default is None else default
     return [Widget(spec.name, "curve" if kind == "CURVE" else "other", value, spec)]
 
 
@@ -275,15 +340,10 @@ def choose(node: Node, combo: Widget, value: Any) -> None:
     prefix = f"{combo.name}."
     node.widgets = [widget for widget in node.widgets if not widget.name.startswith(prefix)]
     node.inputs = [slot for slot in node.inputs if not slot.name.startswith(prefix)]
-    option = _options(combo.spec).get(value) if combo.spec is not None and isinstance(value, str) else None
-    if option is None:
-        return
+    for group_name in [name for name in node.autogrow or () if name.startswith(prefix)]:
+        (node.autogrow or {}).pop(group_name)
     widgets, inputs = len(node.widgets), len(node.inputs)
-    for group in ("required", "optional"):
-        for name, raw in _mapping(option.get(group)).items():
-            spec = parse_input(f"{combo.name}.{name}", raw, required=group == "required")
-            if spec is not None:
-                add_input(node, spec)
+    _add_chosen(node, combo)
     added, new_inputs = node.widgets[widgets:], node.inputs[inputs:]
     del node.widgets[widgets:], node.inputs[inputs:]
     at = node.widgets.index(combo) + 1
@@ -292,31 +352,27 @@ def choose(node: Node, combo: Widget, value: Any) -> None:
     node.inputs[own + 1 : own + 1] = new_inputs
 
 
-def _options(spec: InputSpec | None) -> dict[str, Mapping[str, Any]]:
-    listed = spec.config.get("options") if spec is not None else None
-    return {
-        option["key"]: _mapping(option.get("inputs"))
-        for option in (listed if isinstance(listed, list) else ())
-        if isinstance(option, dict) and isinstance(option.get("key"), str)
-    }
+def _add_chosen(node: Node, combo: Widget) -> None:
+    """Add the inputs of a dynamic combo's option, after all others."""
+    value = combo.value
+    for spec in _options(node, combo).get(value, ()) if isinstance(value, str) else ():
+        add_input(node, replace(spec, name=f"{combo.name}.{spec.name}"))
+
+
+def _options(node: Node, combo: Widget) -> dict[str, list[InputSpec]]:
+    return node.layouts.options(combo.spec) if node.layouts is not None and combo.spec is not None else {}
 
 
 # -- groups that grow with what is linked to them
 
 
-def _autogrow(spec: InputSpec) -> Autogrow | None:
-    template = _mapping(spec.config.get("template"))
-    declared = _mapping(template.get("input"))
-    specs = [
-        parsed
-        for group in ("required", "optional")
-        for name, raw in _mapping(declared.get(group)).items()
-        if (parsed := parse_input(name, raw, required=group == "required")) is not None
-    ]
+def _autogrow(node: Node, spec: InputSpec) -> Autogrow | None:
+    specs = node.layouts.template(spec) if node.layouts is not None else []
     if not specs:
         return None
+    template = _mapping(spec.config.get("template"))
     names = template.get("names")
-    names = [str(name) for name in names] if isinstance(names, list) else None
+    names = [text_of(name) for name in names] if isinstance(names, list) else None
     low, high = template.get("min", 1), template.get("max", 100)
     prefix = template.get("prefix")
     return Autogrow(
@@ -324,41 +380,30 @@ def _autogrow(spec: InputSpec) -> Autogrow | None:
         names,
         prefix if isinstance(prefix, str) else "",
         low if isinstance(low, int) else 1,
-        len(names) if names else (high if isinstance(high, int) else 100),
+        len(names) if names is not None else (high if isinstance(high, int) else 100),
     )
 
 
-def grow(node: Node, group_name: str, ordinal: int) -> None:
-    """Add the group's inputs of one number, unless they are there or the group is full."""
-    group = (node.autogrow or {})[group_name]
-    if ordinal >= min(group.high, 1000):
-        return
-    for spec in group.specs:
-        if group.names:
-            base = group.names[ordinal]
-        else:
-            base = (group.prefix if len(group.specs) == 1 else spec.name) + str(ordinal)
-        name = f"{group_name}.{base}"
-        if node.input(name) is None:
-            add_input(node, InputSpec(name, spec.type, spec.required, spec.options, spec.legacy_combo, spec.config))
+def _grow(node: Node, group_name: str, group: Autogrow, count: int) -> None:
+    """Add a group's inputs until there are `count` of each, or the group is full."""
+    for ordinal in range(group.grown, min(count, group.high, _GROUP_LIMIT)):
+        group.grown = ordinal + 1
+        for spec in group.specs:
+            if group.names is not None:
+                base = group.names[ordinal]
+            else:
+                base = (group.prefix if len(group.specs) == 1 else spec.name) + str(ordinal)
+            if base not in group.bases:
+                group.bases.add(base)
+                add_input(node, replace(spec, name=f"{group_name}.{base}"))
 
 
 def grow_to(node: Node, name: str) -> bool:
     """Grow the group that an input belongs to by its name until it is there, and one more. False if it is in none."""
     for group_name, group in (node.autogrow or {}).items():
-        if not name.startswith(f"{group_name}."):
-            continue
-        base = name[len(group_name) + 1 :]
-        if group.names:
-            ordinal = group.names.index(base) if base in group.names else None
-        else:
-            digits = re.search(r"\d{1,4}$", base)
-            ordinal = int(digits[0]) if digits else None
-        if ordinal is None:
-            continue
-        for number in range(min(ordinal, group.high) + 2):
-            grow(node, group_name, number)
-        return True
+        if name.startswith(f"{group_name}.") and (ordinal := group.ordinal(name[len(group_name) + 1 :])) is not None:
+            _grow(node, group_name, group, ordinal + 2)
+            return True
     return False
 
 
@@ -367,43 +412,45 @@ def grow_to(node: Node, name: str) -> bool:
 
 def rounded(spec: InputSpec | None, value: Any) -> Any:
     """A number put into a widget by a primitive: integers to their step, floats to their precision (onValueChange)."""
-    if spec is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    kind = widget_type(spec) if spec is not None else None
+    if spec is None or not is_number(value):
         return value
-    kind, config = widget_type(spec), spec.config
-    if kind == "INT":
-        step = _positive(config.get("step"), 1)
-        if step == 1:
-            return value if isinstance(value, int) else math.floor(value + 0.5)
-        low = config.get("min")
-        offset = math.fmod(low, step) if isinstance(low, int | float) else 0
-        result = math.floor((value - offset) / step + 0.5) * step + offset
-        return int(result) if float(result).is_integer() else result
-    if kind == "FLOAT":
-        return _rounded_float(config, value)
-    return value
+    try:
+        result = _rounded_int(spec.config, value) if kind == "INT" else value
+        result = _rounded_float(spec.config, value) if kind == "FLOAT" else result
+    except OverflowError:  # a step that leads out of what a float can hold
+        return value
+    return result if is_number(result) else value
+
+
+def _rounded_int(config: Mapping[str, Any], value: float) -> float:
+    step = _positive(config.get("step"), 1)
+    if step == 1:
+        return value if isinstance(value, int) else math.floor(value + 0.5)
+    low = config.get("min")
+    offset = math.fmod(low, step) if is_number(low) else 0
+    result = math.floor((value - offset) / step + 0.5) * step + offset
+    return int(result) if float(result).is_integer() else result
 
 
 def _rounded_float(config: Mapping[str, Any], value: float) -> float:
     precision = max(0, -math.floor(math.log10(_positive(config.get("step"), 0.5))))
     unit = config.get("round") or (10**-precision if precision else None)
-    if not isinstance(unit, int | float) or isinstance(unit, bool) or unit <= 0:
+    if not is_number(unit) or unit <= 0:
         return value
     result = round(math.floor(value / unit + 0.5) * unit, precision)
     low, high = config.get("min", 0), config.get("max", 2048)
-    low = low if isinstance(low, int | float) else -math.inf
-    high = high if isinstance(high, int | float) else math.inf
-    return min(max(result, low), high)
+    return min(max(result, low if is_number(low) else -math.inf), high if is_number(high) else math.inf)
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a value is a number that JavaScript can hold, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 def _positive(value: Any, otherwise: float) -> float:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    return value if usable else otherwise
+    return value if is_number(value) and value > 0 else otherwise
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def control_values(kind: WidgetKind, value: Any) -> bool:
-    """Whether a value may stand where control_after_generate stands."""
-    return kind != "control" or value is None or isinstance(value, bool) or value in CONTROLS or value == ""

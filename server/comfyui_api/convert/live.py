@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from comfyui_api.convert.notes import Homes
 from comfyui_api.convert.saved import BYPASS, NEVER
 from comfyui_api.node_class import InputSpec, NodeClass
+
+if TYPE_CHECKING:  # layouts are made for these nodes
+    from comfyui_api.convert.layout import Layouts
 
 WidgetKind: TypeAlias = Literal[
     "number",
@@ -112,6 +116,7 @@ class Node:
         "graph",
         "id",
         "inputs",
+        "layouts",
         "match_outputs",
         "mode",
         "node_class",
@@ -139,6 +144,7 @@ class Node:
         self.properties: dict[str, Any] = {}
         self.raw: dict[str, Any] = {}
         self.node_class: NodeClass | None = None
+        self.layouts: Layouts | None = None
         self.subgraph: Subgraph | None = None
         self.virtual = False
         self.autogrow: dict[str, Autogrow] | None = None
@@ -159,14 +165,28 @@ class Node:
         return slot.promoted if self.subgraph is not None else self.widget(slot.widget)
 
 
-class Autogrow(NamedTuple):
-    """A group of inputs of which there is always one more than are linked (COMFY_AUTOGROW_V3)."""
+@dataclass(slots=True)
+class Autogrow:
+    """A group of inputs of which there is always one more than are linked (COMFY_AUTOGROW_V3).
+
+    `specs` are the inputs that come with each number below `high`, `grown` is how many numbers there are by now, and
+    `bases` are their names after the group's.
+    """
 
     specs: list[InputSpec]
     names: list[str] | None
     prefix: str
     low: int
     high: int
+    grown: int = 0
+    bases: set[str] = field(default_factory=set)
+
+    def ordinal(self, base: str) -> int | None:
+        """The number in an input's name after the group's."""
+        if self.names is not None:
+            return self.names.index(base) if base in self.names else None
+        digits = base[len(base.rstrip("0123456789")) :]
+        return (int(digits) if len(digits) < 9 else self.high) if digits else None
 
 
 class Graph:

@@ -7,6 +7,7 @@ from comfyui_api.convert.layout import Layouts
 from comfyui_api.convert.live import Graph, Node, Subgraph
 from comfyui_api.convert.nodes import attach, drop_foreign_links, link_targets, make_node
 from comfyui_api.convert.notes import Notes
+from comfyui_api.convert.packs import everywhere
 from comfyui_api.convert.proxies import migrate
 from comfyui_api.convert.saved import SavedGraph, SavedNode, SavedSubgraph, SavedWorkflow
 from comfyui_api.convert.subgraphs import add_ports, make_instance
@@ -27,14 +28,16 @@ class _Loader:
     def __init__(self, workflow: SavedWorkflow, layouts: Layouts, notes: Notes) -> None:
         self._layouts = layouts
         self._notes = notes
-        self._subgraphs = {saved.id: Subgraph(saved.id, saved.name) for saved in workflow.subgraphs}
-        self.virtual = packs.VIRTUAL_TYPES | groups.types_of(workflow)
+        self._definitions = {saved.id for saved in workflow.subgraphs}
+        self._subgraphs: dict[str, Subgraph] = {}
+        self.virtual = packs.VIRTUAL_TYPES | everywhere.TYPES | groups.types_of(workflow)
 
     def load_definition(self, saved: SavedSubgraph) -> None:
-        subgraph = self._subgraphs[saved.id]
+        subgraph = Subgraph(saved.id, saved.name)
         pairs = self._nodes(subgraph, saved.graph, len(saved.inputs))
         add_ports(subgraph, saved)
         self._migrate(pairs)
+        self._subgraphs[saved.id] = subgraph
 
     def fill(self, graph: Graph, saved: SavedGraph, ports: int) -> None:
         self._migrate(self._nodes(graph, saved, ports))
@@ -45,10 +48,13 @@ class _Loader:
         pairs = []
         for saved_node in saved.nodes:
             subgraph = self._subgraphs.get(saved_node.type)
+            if subgraph is None and saved_node.type in self._definitions:
+                self._notes.add("cycle", "This subgraph contains itself: left out.", saved_node.id)
+                continue
             if subgraph is not None:
                 node = Node(graph, saved_node.id, saved_node.type, saved_node.title, saved_node.mode)
                 node.properties, node.raw = saved_node.properties, saved_node.raw
-                make_instance(node, subgraph, saved_node)
+                make_instance(node, subgraph, saved_node, self._layouts.size)
             else:
                 node = make_node(graph, saved_node, self._layouts, self._notes, self.virtual)
             graph.nodes[node.id] = node
@@ -62,11 +68,11 @@ class _Loader:
     def _migrate(self, pairs: list[tuple[Node, SavedNode]]) -> None:
         for node, saved_node in pairs:
             if node.subgraph is not None and "proxyWidgets" in node.properties:
-                migrate(node, saved_node, self._notes)
+                migrate(node, saved_node, self._layouts.size, self._notes)
 
 
 def _inner_first(definitions: list[SavedSubgraph]) -> list[SavedSubgraph]:
-    """Definitions after all those that they contain; the ones of a circle in the file's order."""
+    """Definitions after all those that they contain, but for the one that closes a circle."""
     by_id = {definition.id: definition for definition in definitions}
     ordered: dict[str, SavedSubgraph] = {}
     entered: set[str] = set()

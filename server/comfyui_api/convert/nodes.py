@@ -23,13 +23,14 @@ VIRTUAL_TYPES = frozenset({REROUTE, PRIMITIVE, "Note", "MarkdownNote"})
 
 def make_node(graph: Graph, saved: SavedNode, layouts: Layouts, notes: Notes, virtual: frozenset[str]) -> Node:
     """A node that is no subgraph instance, with its values. `virtual` are the types that only the editor knows."""
+    layouts.size.grow(len(saved.inputs) + len(saved.values))
     node = Node(graph, saved.id, saved.type, saved.title, saved.mode)
     node.properties, node.raw = saved.properties, saved.raw
-    node.saved_outputs = [slot.type for slot in saved.outputs]
+    node.saved_outputs = saved.outputs
     node_class = layouts.node_class(saved.type)
     if node_class is not None:
         node.title = node.title or node_class.display_name
-        lay_out(node, node_class, layouts.specs(node_class))
+        lay_out(node, node_class, layouts)
         if not packs.restore(node, saved):
             restore(node, node_class, saved, layouts, notes)
         return node
@@ -48,23 +49,29 @@ def make_node(graph: Graph, saved: SavedNode, layouts: Layouts, notes: Notes, vi
     return node
 
 
-def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[tuple[str, int], int]) -> list[int]:
+def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str, dict[int, int]]) -> list[int]:
     """Link a node's inputs as saved; the ids of the links that lead nowhere are returned.
 
-    `by_target` gives the link id for a (node id, slot number) of the file.
+    `by_target` gives the link ids for a node id, by the slot numbers of the file.
     """
+    inputs = {slot.name: slot for slot in reversed(node.inputs)}  # the first of each name
     names = [slot.name for slot in node.inputs]
+    named = set(names)
     dangling = []
     known = node.node_class is not None or node.subgraph is not None
     for place, slot in enumerate(saved.inputs):
-        found = _live_input(node, slot.name, place, known=known)
+        found = inputs.get(slot.name) if known else _at(node.inputs, place)
         if found is None and known and node.subgraph is None:
+            count = len(node.inputs)
             if not grow_to(node, slot.name):
                 if slot.widget is not None:
                     continue  # a widget that the class does not have (any more): nothing takes its link
                 node.inputs.append(Input(slot.name, slot.type))
-            found = node.input(slot.name)
-        if slot.name not in names:
+            for added in node.inputs[count:]:
+                inputs.setdefault(added.name, added)
+            found = inputs.get(slot.name)
+        if slot.name not in named:
+            named.add(slot.name)
             names.append(slot.name)
         if slot.link is None or found is None:
             continue
@@ -73,29 +80,20 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[tupl
             dangling.append(slot.link)
         elif found.link is None:
             found.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
-    _attach_by_number(node, graph, by_target, names, {slot.link for slot in saved.inputs})
+    claimed = {slot.link for slot in saved.inputs}
+    for place, link_id in by_target.get(node.id, {}).items():
+        # Links that no saved input claims go by the slot number in the file's table.
+        if link_id in claimed or not 0 <= place < len(names):
+            continue
+        unclaimed = (_at(node.inputs, place) if node.node_class is None else None) or inputs.get(names[place])
+        if unclaimed is not None and unclaimed.link is None:
+            link = graph.links[link_id]
+            unclaimed.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
     return dangling
 
 
-def _live_input(node: Node, name: str, place: int, *, known: bool) -> Input | None:
-    """The input that a saved slot stands for: by name, or by its place where the class is unknown."""
-    if known:
-        return node.input(name)
-    return node.inputs[place] if place < len(node.inputs) else None
-
-
-def _attach_by_number(
-    node: Node, graph: SavedGraph, by_target: dict[tuple[str, int], int], names: list[str], claimed: set[int | None]
-) -> None:
-    """Links that no saved input claims go by the slot number in the file's table."""
-    for place, name in enumerate(names):
-        link_id = by_target.get((node.id, place))
-        if link_id is None or link_id in claimed:
-            continue
-        slot = node.inputs[place] if node.node_class is None and place < len(node.inputs) else node.input(name)
-        if slot is not None and slot.link is None:
-            link = graph.links[link_id]
-            slot.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
+def _at(inputs: list[Input], place: int) -> Input | None:
+    return inputs[place] if place < len(inputs) else None
 
 
 # -- values
@@ -103,8 +101,8 @@ def _attach_by_number(
 
 def restore(node: Node, node_class: NodeClass, saved: SavedNode, layouts: Layouts, notes: Notes) -> None:
     """Put the file's values into the widgets, in order; by name where the file has only names."""
-    for slot in saved.inputs:
-        if slot.link is not None and node.autogrow is not None and node.input(slot.name) is None:
+    for slot in saved.inputs if node.autogrow is not None else ():
+        if slot.link is not None:
             grow_to(node, slot.name)
     if not saved.values:
         _put_named(node, saved.named_values or {})
@@ -179,6 +177,9 @@ def _put_named(node: Node, named: dict[str, Any]) -> None:
 def _migrated(node: Node, specs: list[InputSpec], values: list[Any]) -> Sequence[int]:
     """The places of the values without those of inputs that were widgets once, and of players that took a place once
     (migrateWidgetsValues)."""
+    fits = len(values) == sum(widget.in_file for widget in node.widgets)
+    if fits and not any(spec.config.get("forceInput") for spec in specs):
+        return range(len(values))
     unsaved = {widget.name for widget in node.widgets if not widget.in_file}
     names = {widget.name for widget in node.widgets} - unsaved
     drop = []
@@ -188,7 +189,7 @@ def _migrated(node: Node, specs: list[InputSpec], values: list[Any]) -> Sequence
             drop.append(forced)
             if spec.config.get("control_after_generate"):
                 drop.append(False)
-    if True not in drop and len(values) == sum(widget.in_file for widget in node.widgets):
+    if fits and True not in drop:
         return range(len(values))
     kept = [place for place in range(len(values)) if place >= len(node.widgets) or node.widgets[place].in_file]
     fitting = kept if len(kept) == len(drop) else range(len(values))
@@ -199,10 +200,10 @@ def _migrated(node: Node, specs: list[InputSpec], values: list[Any]) -> Sequence
 
 def _misfits(node: Node) -> list[str]:
     """The widgets whose value is of another kind than the class declares."""
-    return [widget.name for widget in node.widgets if widget.restored and not _fits(widget)]
+    return [widget.name for widget in node.widgets if widget.restored and not _fits(node, widget)]
 
 
-def _fits(widget: Widget) -> bool:
+def _fits(node: Node, widget: Widget) -> bool:
     value = widget.value
     if value is None or isinstance(value, dict | list):
         return True  # left as it is: the server says what it thinks of it
@@ -212,8 +213,11 @@ def _fits(widget: Widget) -> bool:
         return isinstance(value, bool)
     if widget.kind == "combo":
         options = widget.spec.options if widget.spec is not None else None
+        if not options or node.layouts is None:
+            return True
+        choices = node.layouts.choices(options)
         # A name that is not among the options may be a model that is not installed here.
-        return not options or value in options or (isinstance(value, str) and any(isinstance(o, str) for o in options))
+        return choices.texts if isinstance(value, str) else value in choices.values
     if widget.kind == "control" and widget.name == "control_after_generate":
         return isinstance(value, bool) or value in CONTROLS
     return True
@@ -257,7 +261,7 @@ def _read_named(node: Node, saved: SavedNode) -> bool:
 
 def _reset(node: Node, node_class: NodeClass, layouts: Layouts) -> None:
     node.inputs, node.widgets, node.autogrow, node.match_outputs = [], [], None, None
-    lay_out(node, node_class, layouts.specs(node_class))
+    lay_out(node, node_class, layouts)
 
 
 def _restore_unknown(node: Node, saved: SavedNode, notes: Notes) -> None:
@@ -285,11 +289,11 @@ def _restore_unknown(node: Node, saved: SavedNode, notes: Notes) -> None:
 # -- what the editor puts right after loading
 
 
-def mend(node: Node, notes: Notes) -> None:
+def mend(node: Node, layouts: Layouts, notes: Notes) -> None:
     """The replacements that the editor makes in a loaded graph (app.ts), and separators of the other system."""
     for widget in [*node.widgets, *(slot.promoted for slot in node.inputs if slot.promoted is not None)]:
         if widget.kind == "combo":
-            _mend_combo(node, widget, notes)
+            _mend_combo(node, widget, layouts, notes)
         if node.type in ("KSampler", "KSamplerAdvanced") and widget.name == "sampler_name":
             value = widget.value
             if isinstance(value, str) and value.startswith("sample_"):
@@ -297,7 +301,7 @@ def mend(node: Node, notes: Notes) -> None:
                 notes.add("replaced_value", f"{shown(value)} is an old name of {widget.value!r}.", node.id, widget.name)
 
 
-def _mend_combo(node: Node, widget: Widget, notes: Notes) -> None:
+def _mend_combo(node: Node, widget: Widget, layouts: Layouts, notes: Notes) -> None:
     options = widget.spec.options if widget.spec is not None else None
     if not options:
         return
@@ -311,18 +315,19 @@ def _mend_combo(node: Node, widget: Widget, notes: Notes) -> None:
                 node.id,
                 widget.name,
             )
-    elif isinstance(value, str) and ("\\" in value or "/" in value) and value not in options:
-        for other in (value.replace("\\", "/"), value.replace("/", "\\")):
-            if other in options:
+    elif isinstance(value, str) and ("\\" in value or "/" in value):
+        known = layouts.choices(options).values
+        for other in (value.replace("\\", "/"), value.replace("/", "\\")) if value not in known else ():
+            if other in known:
                 widget.value = other
                 notes.add("replaced_value", f"{value!r} is called {other!r} here.", node.id, widget.name)
 
 
-def link_targets(graph: SavedGraph) -> dict[tuple[str, int], int]:
+def link_targets(graph: SavedGraph) -> dict[str, dict[int, int]]:
     """The link id for each input that a file's link table names, the first where several claim it."""
-    found: dict[tuple[str, int], int] = {}
+    found: dict[str, dict[int, int]] = {}
     for link in graph.links.values():
-        found.setdefault((link.target_id, link.target_slot), link.id)
+        found.setdefault(link.target_id, {}).setdefault(link.target_slot, link.id)
     return found
 
 

@@ -65,20 +65,35 @@ def _same_place(homes: Homes, other: Homes) -> bool:
     return bool(other) and homes[0][0] is other[0][0] and homes[0][1] == other[0][1]
 
 
+_LIMIT = 1000  # remarks that anybody would read
+_LENGTH = 1000  # characters of a remark: names in a file may be of any length
+
+
 class Notes:
-    """The remarks of one conversion, each once."""
+    """The remarks of one conversion, each once; after the first thousand they are only counted."""
 
     def __init__(self) -> None:
         self._notes: dict[Note, None] = {}
+        self._left_out: list[NoteCode] = []
 
     def add(self, code: NoteCode, message: str, node_id: str | None = None, input_name: str | None = None) -> None:
-        self._notes.setdefault(Note(code, message, node_id, input_name))
+        note = Note(code, _cut(message, _LENGTH), node_id, input_name)
+        if len(self._notes) < _LIMIT:
+            self._notes.setdefault(note)
+        elif note not in self._notes:
+            self._left_out.append(code)
 
     def all(self) -> list[Note]:
-        return list(self._notes)
+        if not self._left_out:
+            return list(self._notes)
+        codes = ", ".join(sorted(set(self._left_out)))
+        return [*self._notes, Note(self._left_out[0], f"… and {len(self._left_out):,} more remarks ({codes}).")]
 
 
 def shown(value: Any) -> str:
     """A value as a note quotes it: short, on one line."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return _cut(repr(value), 60)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from comfyui_api.convert.notes import Notes
-from comfyui_api.convert.saved import SavedGraph, SavedLink, SavedWorkflow
+from comfyui_api.convert.saved import SavedGraph, SavedLink, SavedWorkflow, number_of, shown_widgets
 
 
 def renumber(workflow: SavedWorkflow, notes: Notes) -> None:
@@ -45,8 +45,7 @@ class _Ids:
 
     def take(self, node_id: str) -> None:
         self.taken.add(node_id)
-        if node_id.isdecimal() and len(node_id) < 16:
-            self.last = max(self.last, int(node_id))
+        self.last = max(self.last, number_of(node_id) or 0)
 
     def new(self) -> str:
         self.last += 1
@@ -83,11 +82,7 @@ def _relink(graph: SavedGraph, mapping: dict[str, str]) -> None:
 
 
 def _with_new_references(properties: dict[str, Any], mapping: dict[str, str]) -> dict[str, Any]:
-    listed = properties.get("proxyWidgets")
-    if not isinstance(listed, list):
+    listed = shown_widgets(properties)
+    if not listed:
         return properties
-    renamed = [
-        [mapping.get(str(entry[0]), entry[0]), *entry[1:]] if isinstance(entry, list) and entry else entry
-        for entry in listed
-    ]
-    return {**properties, "proxyWidgets": renamed}
+    return {**properties, "proxyWidgets": [[mapping.get(node_id, node_id), *rest] for node_id, *rest in listed]}

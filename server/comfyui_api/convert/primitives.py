@@ -6,25 +6,26 @@ Source of the rules: the web frontend 1.58.1, widgetInputs (PrimitiveNode) and w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from comfyui_api.convert.layout import rounded, widget_type
+from comfyui_api.convert.layout import is_number, rounded, widget_type
 from comfyui_api.convert.live import Graph, Node, Target, Widget
 from comfyui_api.convert.nodes import PRIMITIVE
 from comfyui_api.convert.notes import Notes, shown
+from comfyui_api.convert.texts import Names
 from comfyui_api.node_class import InputSpec
 
 _REPLACE = "Run widget replace on values"
 
 
-def spread(graph: Graph, replaced: Callable[[str], str], notes: Notes) -> None:
-    """Write the values of a graph's primitives into their targets. `replaced` resolves names in a text."""
+def spread(graph: Graph, names: Names, notes: Notes) -> None:
+    """Write the values of a graph's primitives into their targets."""
     for node in graph.nodes.values():
         if node.type == PRIMITIVE and node.node_class is None:
             targets = graph.outgoing(node, 0)
             if targets and (first := _widget(targets[0])) is not None:
-                _spread(node, targets, first, replaced, notes)
+                _spread(node, targets, first, names, notes)
             elif targets and node.widgets:
                 notes.add(
                     "lost_value",
@@ -38,10 +39,10 @@ def _widget(target: Target) -> Widget | None:
     return target.node.widget_of(target.input)
 
 
-def _spread(node: Node, targets: list[Target], first: Widget, replaced: Callable[[str], str], notes: Notes) -> None:
+def _spread(node: Node, targets: list[Target], first: Widget, names: Names, notes: Notes) -> None:
     value = _value(node, targets, first, notes)
     if isinstance(value, str) and node.properties.get(_REPLACE):
-        value = replaced(value)
+        value = names.replace(value)
     for target in targets:
         widget = _widget(target)
         if widget is not None:
@@ -65,7 +66,7 @@ def _value(node: Node, targets: list[Target], first: Widget, notes: Notes) -> An
     value = node.widgets[0].value if node.widgets and own_type in (kind, None) else first.value
     if value is None and spec is not None and spec.options:
         return spec.options[0]  # as ComfyUI does with every choice that a file leaves open
-    if kind not in ("INT", "FLOAT") or isinstance(value, bool) or not isinstance(value, int | float):
+    if kind not in ("INT", "FLOAT") or not is_number(value):
         return value
     kept: int | float = value
     config: Mapping[str, Any] = {}
@@ -86,9 +87,9 @@ def _value(node: Node, targets: list[Target], first: Widget, notes: Notes) -> An
 
 def _within(config: Mapping[str, Any], value: float) -> float:
     low, high = config.get("min", 0), config.get("max", 2048)
-    if isinstance(low, int | float) and value < low:
+    if is_number(low) and value < low:
         return low
-    return high if isinstance(high, int | float) and value > high else value
+    return high if is_number(high) and value > high else value
 
 
 # What two inputs may declare differently and still be fed by one primitive (nodeDefUtil, mergeInputSpec).
@@ -107,13 +108,13 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, An
 
 
 def _number(value: Any, otherwise: float) -> float:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
+    return value if is_number(value) else otherwise
 
 
 def _common_step(one: float, other: float) -> float:
-    first, second = abs(one), abs(other)
-    for _ in range(1000):
+    first, second = float(abs(one)), float(abs(other))
+    for _ in range(100):
         if not second:
             break
         first, second = second, first % second
-    return abs(one * other) / first if first else 0
+    return abs(float(one) * other) / first if first else 0

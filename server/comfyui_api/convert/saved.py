@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,10 +13,12 @@ from comfyui_api.convert.notes import Notes
 INPUT_NODE = "-10"  # the origin of links that come into a subgraph
 OUTPUT_NODE = "-20"  # the target of links that leave it
 ALWAYS, NEVER, BYPASS = 0, 2, 4  # LGraphEventMode; the other modes run like ALWAYS
+_ID_LENGTH = 200  # ids multiply in the paths of nested subgraphs; the longest of the editor's have 36 characters
+_DIGITS, _HUGE = 19, 2**63
 
 
 class SavedSlot(NamedTuple):
-    """An input or output as saved. `link` is an input's link id, `widget` the name of the widget that it feeds."""
+    """An input as saved. `link` is its link's id, `widget` the name of the widget that it feeds."""
 
     name: str
     type: str
@@ -41,15 +45,15 @@ class SavedPort(NamedTuple):
 
 @dataclass(slots=True)
 class SavedNode:
-    """`values` is `widgets_values` as a list; `named_values` the same by name, where the file has names. `raw` is the
-    node's own JSON."""
+    """`outputs` are types; `values` is `widgets_values` as a list, `named_values` the same by name, where the file has
+    names. `raw` is the node's own JSON."""
 
     id: str
     type: str
     title: str
     mode: int
     inputs: list[SavedSlot]
-    outputs: list[SavedSlot]
+    outputs: list[str]
     values: list[Any]
     named_values: dict[str, Any] | None
     properties: dict[str, Any]
@@ -135,7 +139,7 @@ def read_node(raw: Any) -> SavedNode | None:
         title=title if isinstance(title, str) else "",
         mode=whole(raw.get("mode"), ALWAYS),
         inputs=[_read_slot(slot) for slot in as_list(raw.get("inputs")) if isinstance(slot, dict)],
-        outputs=[_read_slot(slot) for slot in as_list(raw.get("outputs")) if isinstance(slot, dict)],
+        outputs=[slot_type(slot.get("type")) for slot in as_list(raw.get("outputs")) if isinstance(slot, dict)],
         values=values if isinstance(values, list) else [],
         named_values=named if isinstance(named, dict) else None,
         properties=as_dict(raw.get("properties")),
@@ -147,7 +151,7 @@ def _read_slot(raw: dict[str, Any]) -> SavedSlot:
     widget = raw.get("widget")
     name = widget.get("name") if isinstance(widget, dict) else None
     return SavedSlot(
-        str(raw.get("name") or ""),
+        text_of(raw.get("name")),
         slot_type(raw.get("type")),
         number_of(raw.get("link")),
         name if isinstance(name, str) else None,
@@ -184,7 +188,7 @@ def _read_subgraph(raw: dict[str, Any], notes: Notes) -> SavedSubgraph | None:
     if subgraph_id is None:
         notes.add("unreadable", "A subgraph definition without an id was left out.")
         return None
-    name = str(raw.get("name") or "Subgraph")
+    name = text_of(raw.get("name")) or "Subgraph"
     graph = read_graph(raw, notes, f"the subgraph '{name}'")
     graph.nodes = list({node.id: node for node in reversed(graph.nodes)}.values())[::-1]  # the first of each id
     return SavedSubgraph(subgraph_id, name, graph, _ports(raw.get("inputs")), _ports(raw.get("outputs")))
@@ -193,7 +197,7 @@ def _read_subgraph(raw: dict[str, Any], notes: Notes) -> SavedSubgraph | None:
 def _ports(raw: Any) -> list[SavedPort]:
     return [
         SavedPort(
-            str(port.get("name") or ""),
+            text_of(port.get("name")),
             slot_type(port.get("type")),
             [link for item in as_list(port.get("linkIds")) if (link := number_of(item)) is not None],
         )
@@ -204,26 +208,45 @@ def _ports(raw: Any) -> list[SavedPort]:
 
 def identifier(raw: Any) -> str | None:
     """An id as the prompt writes it: ids are numbers in most files, texts in some."""
-    if isinstance(raw, bool) or raw is None:
-        return None
-    if isinstance(raw, float):
-        return str(int(raw)) if raw.is_integer() else str(raw)
-    if isinstance(raw, int):
+    if isinstance(raw, str):
+        return raw if 0 < len(raw) <= _ID_LENGTH else None
+    number = number_of(raw)
+    if number is None and isinstance(raw, float) and math.isfinite(raw):
         return str(raw)
-    return raw if isinstance(raw, str) and raw else None
+    return str(number) if number is not None else None
 
 
 def number_of(raw: Any) -> int | None:
     """A link id or slot number, which some files write as text."""
-    if isinstance(raw, bool):
+    if raw is None or isinstance(raw, bool):
         return None
     if isinstance(raw, int):
-        return raw
-    if isinstance(raw, float) and raw.is_integer():
-        return int(raw)
-    if isinstance(raw, str) and raw.isdecimal() and len(raw) < 16:
-        return int(raw)
-    return None
+        return raw if -_HUGE < raw < _HUGE else None
+    if isinstance(raw, str):
+        return int(raw) if raw.isdecimal() and len(raw) < _DIGITS else None
+    return int(raw) if isinstance(raw, float) and -_HUGE < raw < _HUGE and raw.is_integer() else None
+
+
+def text_of(raw: Any) -> str:
+    """A name, which some files write as a number."""
+    return raw if isinstance(raw, str) else identifier(raw) or ""
+
+
+def shown_widgets(properties: dict[str, Any]) -> list[list[str]]:
+    """What an instance of a subgraph shows: [node id, widget name], and a third part in some files. One malformed
+    entry voids the list, as in the editor (parseProxyWidgets)."""
+    listed = properties.get("proxyWidgets")
+    if isinstance(listed, str):
+        try:
+            listed = json.loads(listed)
+        except ValueError:
+            return []
+    entries = as_list(listed)
+    readable = (
+        isinstance(entry, list) and len(entry) in (2, 3) and all(isinstance(part, str) for part in entry)
+        for entry in entries
+    )
+    return entries if all(readable) else []
 
 
 def slot_type(raw: Any) -> str:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from comfyui_api.convert.following import Path, Source, Value, execution_id, follow, note_lost
+from comfyui_api.convert.following import Path, Source, Value, Ways, execution_id, note_lost
 from comfyui_api.convert.layout import CUSTOM_COMBO
 from comfyui_api.convert.live import Graph, Node, Widget
 from comfyui_api.convert.notes import Homes, Notes, shown
 from comfyui_api.convert.packs import virtual_source
-from comfyui_api.convert.texts import SAVERS, Choose, resolve_choices
-from comfyui_api.errors import WorkflowUnreadable
+from comfyui_api.convert.size import Size
+from comfyui_api.convert.texts import SAVERS, Choose, Names, resolve_choices
 from comfyui_api.graph import Prompt
 
-NODE_LIMIT = 100_000  # subgraphs in subgraphs multiply
 _PACK_KEYS = ("cnr_id", "aux_id", "ver")
 
 
 class Sender:
-    """Writes one prompt. `named` replaces %names% in a file name, `choose` picks among the options of {a|b}."""
+    """Writes one prompt. `names` replaces %names% in a file name, `choose` picks among the options of {a|b}."""
 
-    def __init__(self, notes: Notes, named: Callable[[str], str], choose: Choose) -> None:
+    def __init__(self, notes: Notes, names: Names, choose: Choose) -> None:
         self._notes = notes
-        self._named = named
+        self._names = names
         self._choose = choose
+        self._ways = Ways(virtual_source)
         self.homes: dict[tuple[str, str], Homes] = {}
 
     def prompt(self, root: Graph) -> Prompt:
@@ -32,7 +31,8 @@ class Sender:
         prompt: Prompt = {}
         for path, node in places:
             if not node.virtual and not node.skipped:
-                prompt[execution_id(path, node)] = self._entry(path, node)
+                node_id = execution_id(path, node)
+                prompt[node_id] = self._entry(path, node, node_id)
         for node_id, entry in prompt.items():
             inputs = entry["inputs"]
             gone = [name for name, value in inputs.items() if isinstance(value, list) and value[0] not in prompt]
@@ -45,26 +45,25 @@ class Sender:
         """Every node by the instances it stands in; those of muted and bypassed instances of the root are left out."""
         found: list[tuple[Path, Node]] = []
         todo: list[tuple[Path, Node]] = [((), node) for node in reversed(root.nodes.values())]
+        size = Size()
         while todo:
             path, node = todo.pop()
+            size.grow(1 + len(path) + len(node.inputs) + len(node.widgets))
             if node.subgraph is None:
                 found.append((path, node))
-                if len(found) > NODE_LIMIT:
-                    raise WorkflowUnreadable(
-                        f"The subgraphs of this workflow expand to more than {NODE_LIMIT:,} nodes.",
-                        "Give a workflow of a size that a server can run.",
+            elif path or not node.skipped:
+                if node.skipped:
+                    self._notes.add(
+                        "frontend_node",
+                        "This subgraph is muted or bypassed inside of another: ComfyUI's editor sends its nodes all "
+                        "the same. Mute the nodes in it to keep them out.",
+                        execution_id(path, node),
                     )
-            elif not path and node.skipped:
-                continue
-            elif any(outer.subgraph is node.subgraph for outer in path):
-                self._notes.add("cycle", "This subgraph contains itself: left out.", execution_id(path, node))
-            else:
                 inner = (*path, node)
                 todo += [(inner, child) for child in reversed(node.subgraph.nodes.values())]
         return found
 
-    def _entry(self, path: Path, node: Node) -> dict[str, Any]:
-        node_id = execution_id(path, node)
+    def _entry(self, path: Path, node: Node, node_id: str) -> dict[str, Any]:
         inputs: dict[str, Any] = {}
         for widget in node.widgets:
             if widget.in_prompt and widget.name:
@@ -72,7 +71,7 @@ class Sender:
         for place, slot in enumerate(node.inputs):
             if slot.link is None:
                 continue
-            found = follow(path, node, place, virtual_source)
+            found = self._ways.follow(path, node, place)
             if isinstance(found, Source):
                 inputs[slot.name] = [found.node_id, found.slot]
                 self.homes.pop((node_id, slot.name), None)
@@ -98,7 +97,8 @@ class Sender:
             value = self._text(node, node_id, widget, value)
         elif widget.kind == "editor" and value in (None, ""):
             linked = next((slot for slot in node.inputs if slot.widget == widget.name and slot.link), None)
-            if linked is None and widget.spec is not None and widget.spec.name in (node.node_class or node).inputs:
+            declared = node.node_class.inputs if node.node_class is not None else ()
+            if linked is None and widget.spec is not None and widget.spec.name in declared:
                 self._notes.add(
                     "frontend_value",
                     f"Only ComfyUI's editor in a browser can make the value of '{widget.name}'.",
@@ -109,13 +109,16 @@ class Sender:
         elif value is None and not widget.restored:
             return  # nothing chosen, and nothing to choose from
         self.homes[node_id, widget.name] = widget.homes
-        inputs[widget.name] = {"__type__": "CURVE", "__value__": value} if widget.kind == "curve" else _wrapped(value)
+        if widget.kind == "curve" and value is not None:
+            inputs[widget.name] = {"__type__": "CURVE", "__value__": value}
+        else:
+            inputs[widget.name] = _wrapped(value)
 
     def _text(self, node: Node, node_id: str, widget: Widget, text: str) -> str:
         if widget.spec is not None and widget.spec.config.get("dynamicPrompts") is True:
             resolved = resolve_choices(text, self._choose)
         elif widget.name == "filename_prefix" and node.type in SAVERS:
-            resolved = self._named(text)
+            resolved = self._names.replace(text)
         else:
             return text
         if resolved != text:

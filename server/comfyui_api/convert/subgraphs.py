@@ -10,6 +10,7 @@ from typing import Any
 from comfyui_api.convert.live import Input, Link, Node, Port, Subgraph, Target
 from comfyui_api.convert.notes import Homes
 from comfyui_api.convert.saved import INPUT_NODE, OUTPUT_NODE, SavedNode, SavedSubgraph
+from comfyui_api.convert.size import Size
 
 
 def add_ports(subgraph: Subgraph, saved: SavedSubgraph) -> None:
@@ -35,8 +36,9 @@ def add_ports(subgraph: Subgraph, saved: SavedSubgraph) -> None:
         subgraph.outputs.append(port)
 
 
-def make_instance(node: Node, subgraph: Subgraph, saved: SavedNode) -> None:
+def make_instance(node: Node, subgraph: Subgraph, saved: SavedNode, size: Size) -> None:
     """Give a node the inputs and outputs of its definition, and the values that the file has for this instance."""
+    size.grow(1 + len(subgraph.outputs) + sum(1 + len(port.targets) for port in subgraph.inputs))
     node.subgraph = subgraph
     node.virtual = True
     node.title = node.title or subgraph.name
@@ -90,32 +92,19 @@ def _set_aside(listed: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def add_input(subgraph: Subgraph, name: str, type_name: str, target: Target) -> str:
-    """Lead a value inside out to the instances, as a new input of the definition; its name is returned."""
-    port = Port(_unused(name, {known.name for known in subgraph.inputs}), type_name)
-    place = len(subgraph.inputs)
+def add_input(subgraph: Subgraph, name: str, type_name: str, targets: list[Target], size: Size) -> None:
+    """Lead values inside out to the instances, as a new input of the definition, in place of what was linked there."""
+    size.grow(len(subgraph.instances) * len(targets))
+    port = Port(name, type_name)
+    port.targets = targets
+    for target in targets:
+        target.input.link = Link(-1 - len(subgraph.inputs), INPUT_NODE, len(subgraph.inputs))
     subgraph.inputs.append(port)
-    connect(subgraph, place, target)
+    subgraph.linked()
     for instance in subgraph.instances:
         slot = Input(port.name, port.type)
         promote(slot, port)
         instance.inputs.append(slot)
-    return port.name
-
-
-def connect(subgraph: Subgraph, place: int, target: Target) -> None:
-    """Link an input inside to one of the definition's own, in place of what was linked to it."""
-    target.input.link = Link(-1 - place, INPUT_NODE, place)
-    subgraph.inputs[place].targets.append(target)
-    subgraph.linked()
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    number, unused = 1, name
-    while unused in taken:
-        unused = f"{name}_{number}"
-        number += 1
-    return unused
 
 
 def source_of(port: Port) -> tuple[Node, str] | None:

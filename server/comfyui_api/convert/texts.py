@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from comfyui_api.convert.live import Node, as_text
@@ -40,85 +41,111 @@ SAVERS = frozenset(
 )
 """The classes whose filename_prefix may name values of other nodes, and the date."""
 
-_COMMENTS = re.compile(r"/\*.*?\*/|//[^\n\r\u2028\u2029]*", re.DOTALL)
+_COMMENT = re.compile(r"/\*|//[^\n\r\u2028\u2029]*")
+_TOKEN = re.compile(r"\\.?|[{}|]|[^\\{}|]+", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
 _NAMED = re.compile(r"%([^%]+)%")
 _UNSAFE = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
 _DATE = re.compile(r"dd?|MM?|yyy?y?|hh?|mm?|ss?")
-_ROUNDS = 100  # levels of choices within choices
+_LEVELS = 100  # of choices within choices
+_NAMED_SIZE = 10_000_000  # characters that names may bring into texts: texts that name each other multiply
 
 
 def resolve_choices(text: str, choose: Choose) -> str:
     """A text without its comments, and with one option of each {a|b} in its place."""
-    return _resolved(text, choose, _ROUNDS)
+    text = _without_comments(text)
+    return _resolved(_parsed(text), text, choose, _LEVELS) if "{" in text or "\\" in text else text
 
 
-def _resolved(text: str, choose: Choose, rounds: int) -> str:
-    text = _COMMENTS.sub("", text)
-    if "{" not in text and "\\" not in text:
-        return text
-    result: list[str] = []
-    place = 0
-    while place < len(text):
-        char = text[place]
-        place += 1
-        if char == "\\":
-            result.append("\\" + text[place : place + 1])
-            place += 1
-        elif char == "{":
-            options, place = _options(text, place)
-            chosen = options[choose(len(options))]
-            result.append(_resolved(chosen, choose, rounds - 1) if rounds else chosen)
+def _without_comments(text: str) -> str:
+    kept: list[str] = []
+    place, last_close = 0, text.rfind("*/")
+    while (found := _COMMENT.search(text, place)) is not None:
+        start, end = found.span()
+        if found[0] != "/*":
+            kept.append(text[place:start])
+        elif end <= last_close:
+            kept.append(text[place:start])
+            end = text.index("*/", end) + 2
+        else:  # never closed: no comment
+            kept.append(text[place:end])
+        place = end
+    return "".join([*kept, text[place:]])
+
+
+@dataclass(slots=True)
+class _Option:
+    """A part of a text, from `start` to `end`: texts, and choices as lists of options."""
+
+    start: int
+    end: int
+    parts: list[str | list[_Option]]
+
+
+def _parsed(text: str) -> _Option:
+    """The whole text as an option. Choices that are never closed go to its end."""
+    option = whole = _Option(0, len(text), [])
+    around: list[tuple[_Option, list[_Option]]] = []  # for each open choice, the option that it stands in, and its own
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark == "{":
+            inner = _Option(token.end(), len(text), [])
+            around.append((option, [inner]))
+            option.parts.append(around[-1][1])
+            option = inner
+        elif around and mark in ("|", "}"):
+            option.end = token.start()
+            if mark == "}":
+                option, _ = around.pop()
+            else:
+                option = _Option(token.end(), len(text), [])
+                around[-1][1].append(option)
         else:
-            result.append(char)
-    return _ESCAPED.sub(r"\1", "".join(result))
+            option.parts.append(mark)
+    return whole
 
 
-def _options(text: str, place: int) -> tuple[list[str], int]:
-    """The options of a choice whose bracket has just been opened, and where the text goes on after it."""
-    options: list[str] = []
-    option: list[str] = []
-    depth = 0
-    while place < len(text):
-        char = text[place]
-        place += 1
-        if char == "\\":
-            option.append("\\" + text[place : place + 1])
-            place += 1
-            continue
-        if char == "{":
-            depth += 1
-        elif char == "}":
-            if not depth:
-                break
-            depth -= 1
-        elif char == "|" and not depth:
-            options.append("".join(option))
-            option = []
-            continue
-        option.append(char)
-    options.append("".join(option))
-    return options, place
+def _resolved(option: _Option, text: str, choose: Choose, levels: int) -> str:
+    if not levels:
+        return text[option.start : option.end]
+    parts = [
+        part if isinstance(part, str) else _resolved(part[choose(len(part))], text, choose, levels - 1)
+        for part in option.parts
+    ]
+    return _ESCAPED.sub(r"\1", "".join(parts))
 
 
-def replace_names(text: str, nodes: Iterable[Node], now: datetime | None) -> str:
-    """%node.widget% and %date:format% replaced by what they name; what names nothing stays as it is."""
-    if "%" not in text:
-        return text
-    found = list(nodes)
+class Names:
+    """What %node.widget% and %date:format% stand for. `nodes` are all of the workflow's."""
 
-    def replaced(match: re.Match[str]) -> str:
+    def __init__(self, nodes: Iterable[Node], now: datetime | None) -> None:
+        self._now = now
+        self._left = _NAMED_SIZE
+        self._by_name: dict[str, Node] = {}
+        self._by_title: dict[str, Node] = {}
+        for node in nodes:
+            name = _search_name(node)
+            if isinstance(name, str):
+                self._by_name.setdefault(name, node)
+            self._by_title.setdefault(node.title, node)
+
+    def replace(self, text: str) -> str:
+        """A text with the names in it replaced; what names nothing stays as it is."""
+        return _NAMED.sub(self._replaced, text)
+
+    def _replaced(self, match: re.Match[str]) -> str:
         parts = match[1].split(".")
         if len(parts) != 2:
-            if now is not None and parts[0].startswith("date:"):
-                return _date(parts[0][len("date:") :], now)
+            if self._now is not None and parts[0].startswith("date:"):
+                return _date(parts[0][len("date:") :], self._now)
             return match[0]
-        named = [node for node in found if _search_name(node) == parts[0]]
-        named = named or [node for node in found if node.title == parts[0]]
-        widget = named[0].widget(parts[1]) if named else None
-        return _UNSAFE.sub("_", as_text(widget.value)) if widget is not None else match[0]
-
-    return _NAMED.sub(replaced, text)
+        node = self._by_name.get(parts[0]) or self._by_title.get(parts[0])
+        widget = node.widget(parts[1]) if node is not None else None
+        if widget is None or self._left < 0:
+            return match[0]
+        value = as_text(widget.value)
+        self._left -= len(value)
+        return _UNSAFE.sub("_", value) if self._left >= 0 else match[0]
 
 
 def _search_name(node: Node) -> object:
