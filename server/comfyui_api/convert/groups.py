@@ -194,6 +194,7 @@ class _Group:
 
     def _fill(self, subgraph: Subgraph, shell: Node, notes: Notes, virtual: frozenset[str]) -> dict[int, Node]:
         nodes = {}
+        outer_widgets = {widget.name: widget for widget in reversed(shell.widgets)}
         for place, inner in self._inner.items():
             unlinked = [slot._replace(link=None) for slot in inner.saved.inputs]
             inner.saved.inputs = unlinked
@@ -201,7 +202,7 @@ class _Group:
             attach(node, inner.saved, SavedGraph([], {}), {})
             subgraph.nodes[node.id] = nodes[place] = node
             for inner_name, name in inner.shown.items():
-                outer = shell.widget(name)
+                outer = outer_widgets.get(name)
                 own = node.widgets[0] if node.type == PRIMITIVE and node.widgets else node.widget(inner_name)
                 if outer is not None and own is not None:
                     own.put(outer.value)

@@ -336,6 +336,8 @@ def _controls(spec: InputSpec, *, in_default: bool = False, filtered: bool = Fal
 
 def choose(node: Node, combo: Widget, value: Any) -> None:
     """Set a dynamic combo, and put the inputs of that option in the place of the former one's."""
+    if isinstance(value, str) and value == combo.value:
+        return
     combo.value = value
     prefix = f"{combo.name}."
     node.widgets = [widget for widget in node.widgets if not widget.name.startswith(prefix)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfyui_api.errors import WorkflowUnreadable
 
-LIMIT = 2_000_000  # a workflow of 10,000 ordinary nodes comes to about 200,000
+LIMIT = 1_000_000  # a workflow of 10,000 ordinary nodes comes to a fifth of this
 
 
 class Size:
