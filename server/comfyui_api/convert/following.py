@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
-from comfyui_api.convert.live import Input, Link, Node, Widget
+from comfyui_api.convert.live import Graph, Input, Link, Node, Widget
 from comfyui_api.convert.notes import Notes
 from comfyui_api.convert.saved import BYPASS, INPUT_NODE, NEVER
 
@@ -127,7 +127,7 @@ def passed_through(node: Node, slot: int, wanted: str) -> int | None:
     """The input that a bypassed node hands on at an output: the same place, an equal type, or a fitting one."""
     inputs = node.inputs
     if wanted in ("*", ""):
-        return slot if len(inputs) > slot else (0 if inputs else None)
+        return slot if 0 <= slot < len(inputs) else (0 if inputs else None)
     own = output_type(node, slot)
     if 0 <= slot < len(inputs) and fits(inputs[slot].type, own) and fits(inputs[slot].type, wanted):
         return slot
@@ -156,6 +156,19 @@ def _linked_type(node: Node, slot: Input) -> str:
     if origin is None or not 0 <= link.origin_slot < len(origin.outputs):
         return "*"
     return origin.outputs[link.origin_slot]
+
+
+def cut_misfits(graph: Graph, notes: Notes) -> None:
+    """Cut the links that leave an output of a matched type for an input of another, as the editor does on loading."""
+    for node in graph.nodes.values():
+        for slot in node.match_outputs or ():
+            kind = output_type(node, slot)
+            for target in graph.outgoing(node, slot) if kind != "*" else ():
+                if not fits(kind, target.input.type):
+                    target.input.link = None
+                    graph.linked()
+                    message = f"Its link brings {kind} where {target.input.type} is wanted: dropped, as ComfyUI does."
+                    notes.add("dropped_link", message, target.node.id, target.input.name)
 
 
 def fits(one: str, other: str) -> bool:

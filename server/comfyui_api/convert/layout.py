@@ -22,6 +22,7 @@ from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, parse_inpu
 CONTROLS = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
 AUTOGROW, MATCH_TYPE = "COMFY_AUTOGROW_V3", "COMFY_MATCHTYPE_V3"
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+DYNAMIC_GROUP = "COMFY_DYNAMICGROUP_V3"
 CUSTOM_COMBO = "CustomCombo"  # its options are written into the node itself
 _GROUP_LIMIT = 1000  # numbers in an autogrow group
 _INPUTS_LIMIT = 2000  # inputs of a node that grows; groups in groups multiply
@@ -54,12 +55,7 @@ _EDITOR_WIDGETS: dict[str, list[tuple[str, bool, bool]]] = {
     "AUDIO_UI": [("", False, False)],
     "AUDIO_RECORD": [("", True, True), ("audiorecord", True, False)],
     "WEBCAM": [("", True, True)],
-    "LOAD_3D": [
-        ("upload 3d model", True, False),
-        ("upload extra resources", True, False),
-        ("clear", True, False),
-        ("image", True, True),
-    ],
+    "LOAD_3D": [("image", True, True)],
     "LOAD_3D_ADVANCED": [("viewport_state", True, True)],
     "PREVIEW_3D": [("image", True, False)],
     "CAMERA_INFO_STATE": [("camera_info_state", False, False)],
@@ -67,23 +63,25 @@ _EDITOR_WIDGETS: dict[str, list[tuple[str, bool, bool]]] = {
     "RESOLUTION_PREVIEW": [("", False, False)],
 }
 WIDGET_TYPES = frozenset(
-    {*_NUMBERS, "BOOLEAN", "STRING", "MARKDOWN", "COMBO", "BOUNDING_BOX", "IMAGECOMPARE", DYNAMIC_COMBO}
+    {*_NUMBERS, "BOOLEAN", "STRING", "MARKDOWN", "COMBO", "BOUNDING_BOX", "IMAGECOMPARE", DYNAMIC_COMBO, DYNAMIC_GROUP}
     | set(_PLAIN)
     | set(_EDITOR_WIDGETS)
 )
 
 # Widgets that the editor's own extensions add to some classes: (class, input name, type), after all declared ones.
 _AUDIO_PLAYERS = ("LoadAudio", "SaveAudio", "PreviewAudio", "SaveAudioMP3", "SaveAudioOpus", "SaveAudioAdvanced")
-_VIEWERS_3D = (
-    "SaveGLB",
-    "Preview3D",
-    "Preview3DAnimation",
+_VIEWERS_3D = ("SaveGLB", "Preview3D")
+# In these, what Load3D calls `image` is called so; and the buttons of those that have a model file to choose.
+_VIEWPORTS = (
+    "Preview3DAdvanced",
+    "Save3DAdvanced",
     "PreviewGaussianSplat",
     "PreviewPointCloud",
-    "Save3DAdvanced",
     "SaveGaussianSplat",
     "SavePointCloud",
 )
+_MODEL_BUTTONS = ("upload 3d model", "upload extra resources", "clear")
+_LOAD_3D_ADVANCED = InputSpec("viewport_state", "LOAD_3D_ADVANCED", required=True)
 
 
 class Choices(NamedTuple):
@@ -112,7 +110,8 @@ class Layouts:
         """The inputs that the editor builds: those declared, then those that its extensions add."""
         known = self._specs.get(node_class.class_type)
         if known is None:
-            declared = list(node_class.inputs.values())
+            replaced = {"viewport_state": _LOAD_3D_ADVANCED} if node_class.class_type == "Load3DAdvanced" else {}
+            declared = list({**node_class.inputs, **replaced}.values())
             known = self._specs[node_class.class_type] = declared + list(_added_inputs(node_class))
         return known
 
@@ -173,8 +172,6 @@ def _added_inputs(node_class: NodeClass) -> Iterator[InputSpec]:
         yield InputSpec("upload", "AUDIOUPLOAD", required=True)
     if node_class.class_type in _VIEWERS_3D and "image" not in node_class.inputs:
         yield InputSpec("image", "PREVIEW_3D", required=True)
-    if node_class.class_type == "Load3DAdvanced" and "viewport_state" not in node_class.inputs:
-        yield InputSpec("viewport_state", "LOAD_3D_ADVANCED", required=True)
 
 
 def widget_type(spec: InputSpec) -> str | None:
@@ -256,12 +253,18 @@ def _match(node: Node, group_id: str, input_name: str) -> None:
 
 def _add_widget(node: Node, spec: InputSpec, kind: str) -> None:
     built = _widgets(spec, kind)
+    if kind == "LOAD_3D":
+        built[0].name = "viewport_state" if node.type in _VIEWPORTS else "image"
+        if node.widget("model_file") is not None:
+            built[:0] = [Widget(button, "editor", None, in_prompt=False) for button in _MODEL_BUTTONS]
     node.widgets += built
-    if kind not in ("AUDIO_UI", "IMAGECOMPARE", "RESOLUTION_PREVIEW"):
+    if kind not in ("AUDIO_UI", "IMAGECOMPARE", "RESOLUTION_PREVIEW", DYNAMIC_GROUP):
         node.inputs.append(Input(spec.name, spec.type, spec.name))
     if kind == DYNAMIC_COMBO:
         built[0].value = next(iter(_options(node, built[0])), None)
         _add_chosen(node, built[0])
+    elif kind == DYNAMIC_GROUP:
+        set_rows(node, built[0], 0)
 
 
 def _widgets(spec: InputSpec, kind: str) -> list[Widget]:
@@ -279,6 +282,8 @@ def _widgets(spec: InputSpec, kind: str) -> list[Widget]:
         return _combo(spec)
     if kind == DYNAMIC_COMBO:
         return [Widget(spec.name, "dynamic_combo", None, spec)]
+    if kind == DYNAMIC_GROUP:
+        return [Widget(spec.name, "rows", 0, spec, in_prompt=False)]
     if kind == "IMAGECOMPARE":
         return [Widget(spec.name, "other", ["", ""], spec, in_file=False)]
     if kind == "BOUNDING_BOX":
@@ -336,10 +341,11 @@ def _controls(spec: InputSpec, *, in_default: bool = False, filtered: bool = Fal
 
 def choose(node: Node, combo: Widget, value: Any) -> None:
     """Set a dynamic combo, and put the inputs of that option in the place of the former one's."""
-    if isinstance(value, str) and value == combo.value:
-        return
-    combo.value = value
+    # Also where it stays as it is: the editor builds all anew, and leaves the control of a seed beside its successor.
     prefix = f"{combo.name}."
+    kept = {widget.name: widget for widget in node.widgets if widget.name.startswith(prefix) and value == combo.value}
+    combo.value = value
+    links = {slot.name: slot.link for slot in node.inputs if slot.name.startswith(prefix)}
     node.widgets = [widget for widget in node.widgets if not widget.name.startswith(prefix)]
     node.inputs = [slot for slot in node.inputs if not slot.name.startswith(prefix)]
     for group_name in [name for name in node.autogrow or () if name.startswith(prefix)]:
@@ -352,6 +358,15 @@ def choose(node: Node, combo: Widget, value: Any) -> None:
     node.widgets[at:at] = added
     own = next((place for place, slot in enumerate(node.inputs) if slot.name == combo.name), len(node.inputs) - 1)
     node.inputs[own + 1 : own + 1] = new_inputs
+    for slot in new_inputs:
+        slot.link = links.get(slot.name, slot.link)
+    for name, former in kept.items():
+        widget = node.widget(name)
+        if widget is None or widget.kind != former.kind or not former.restored:
+            continue
+        if widget.kind == "dynamic_combo":
+            choose(node, widget, former.value)
+        widget.value, widget.homes, widget.restored = former.value, former.homes, True
 
 
 def _add_chosen(node: Node, combo: Widget) -> None:
@@ -359,6 +374,18 @@ def _add_chosen(node: Node, combo: Widget) -> None:
     value = combo.value
     for spec in _options(node, combo).get(value, ()) if isinstance(value, str) else ():
         add_input(node, replace(spec, name=f"{combo.name}.{spec.name}"))
+
+
+def first_option(node: Node, combo: Widget) -> str | None:
+    return next(iter(_options(node, combo)), None)
+
+
+def is_left_out(node: Node, name: str) -> bool:
+    """Whether an input stands below a dynamic combo whose option, a known one, does not have it."""
+    return any(
+        widget.kind == "dynamic_combo" and name.startswith(f"{widget.name}.") and widget.value in _options(node, widget)
+        for widget in node.widgets
+    )
 
 
 def _options(node: Node, combo: Widget) -> dict[str, list[InputSpec]]:
@@ -389,15 +416,30 @@ def _autogrow(node: Node, spec: InputSpec) -> Autogrow | None:
 def _grow(node: Node, group_name: str, group: Autogrow, count: int) -> None:
     """Add a group's inputs until there are `count` of each, or the group is full."""
     for ordinal in range(group.grown, min(count, group.high, _GROUP_LIMIT)):
-        group.grown = ordinal + 1
+        group.grown, place = ordinal + 1, len(node.inputs)
         for spec in group.specs:
-            if group.names is not None:
-                base = group.names[ordinal]
-            else:
-                base = (group.prefix if len(group.specs) == 1 else spec.name) + str(ordinal)
+            base = _base(group, spec, ordinal)
             if base not in group.bases:
                 group.bases.add(base)
                 add_input(node, replace(spec, name=f"{group_name}.{base}"))
+        _move_behind(node, place, f"{group_name}.{_base(group, group.specs[-1], ordinal - 1)}")
+
+
+def _base(group: Autogrow, spec: InputSpec, ordinal: int) -> str:
+    """The name of a group's input of one number; below the first there is none that an input could begin with."""
+    if ordinal < 0:
+        return "\0"
+    if group.names is not None:
+        return group.names[ordinal]
+    return (group.prefix if len(group.specs) == 1 else spec.name) + str(ordinal)
+
+
+def _move_behind(node: Node, place: int, name: str) -> None:
+    """Put the inputs from `place` on behind the last one before them whose name begins so."""
+    at = next((number for number in range(place - 1, -1, -1) if node.inputs[number].name.startswith(name)), place - 1)
+    added = node.inputs[place:]
+    del node.inputs[place:]
+    node.inputs[at + 1 : at + 1] = added
 
 
 def grow_to(node: Node, name: str) -> bool:
@@ -407,6 +449,34 @@ def grow_to(node: Node, name: str) -> bool:
             _grow(node, group_name, group, ordinal + 2)
             return True
     return False
+
+
+# -- rows: a number in the file says how often a group of inputs is there
+
+
+def set_rows(node: Node, rows: Widget, value: Any) -> None:
+    """Give a dynamic group its number of rows: as many as the file says, and as the class wants at least."""
+    if not is_number(value) or rows.spec is None or node.layouts is None:
+        return
+    low = rows.spec.config.get("min")
+    count = min(max(low if isinstance(low, int) else 0, int(value)), _GROUP_LIMIT)
+    for number in range(count, rows.value):
+        prefix = f"{rows.name}.{number}."
+        node.widgets = [widget for widget in node.widgets if not widget.name.startswith(prefix)]
+        node.inputs = [slot for slot in node.inputs if not slot.name.startswith(prefix)]
+    before = len(node.widgets)
+    for number in range(rows.value, count):
+        for spec in _declared(rows.spec.config.get("template")):
+            name = f"{rows.name}.{number}.{spec.name}"
+            place = len(node.widgets)
+            add_input(node, replace(spec, name=name))
+            for control, widget in enumerate(node.widgets[place + 1 :]):
+                widget.name = f"{name}.{control}"
+    rows.value = count
+    added = node.widgets[before:]
+    del node.widgets[before:]
+    own = [at for at, widget in enumerate(node.widgets) if widget is rows or widget.name.startswith(f"{rows.name}.")]
+    node.widgets[own[-1] + 1 : own[-1] + 1] = added
 
 
 # -- numbers as the editor rounds them when it sets a widget from elsewhere

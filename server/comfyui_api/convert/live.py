@@ -22,6 +22,7 @@ WidgetKind: TypeAlias = Literal[
     "curve",
     "control",  # control_after_generate and its kin: never sent
     "dynamic_combo",  # its value decides which further inputs there are
+    "rows",  # its value decides how many rows of further inputs there are
     "option",  # one of the options that are written into the node: there is always one more
     "editor",  # what only the editor in a browser can fill
     "other",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comfyui_api.convert import groups, packs
+from comfyui_api.convert.following import cut_misfits
 from comfyui_api.convert.layout import Layouts
 from comfyui_api.convert.live import Graph, Node, Subgraph
 from comfyui_api.convert.nodes import attach, drop_foreign_links, link_targets, make_node
@@ -63,6 +64,7 @@ class _Loader:
                 self._notes.add("dangling_link", f"Its link {link_id} is not in the file's list of links.", node.id)
         drop_foreign_links(graph, ports, self._notes)
         packs.put_right(graph)
+        cut_misfits(graph, self._notes)
         return pairs
 
     def _migrate(self, pairs: list[tuple[Node, SavedNode]]) -> None:

@@ -11,7 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from comfyui_api.convert import packs
-from comfyui_api.convert.layout import CONTROLS, Layouts, add_option, choose, grow_to, lay_out
+from comfyui_api.convert.layout import (
+    CONTROLS,
+    CUSTOM_COMBO,
+    DYNAMIC_GROUP,
+    Layouts,
+    add_option,
+    choose,
+    first_option,
+    grow_to,
+    is_left_out,
+    lay_out,
+    set_rows,
+)
 from comfyui_api.convert.live import Graph, Input, Link, Node, Subgraph, Widget
 from comfyui_api.convert.notes import Notes, shown
 from comfyui_api.convert.saved import SavedGraph, SavedNode
@@ -63,13 +75,15 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str,
         found = inputs.get(slot.name) if known else _at(node.inputs, place)
         if found is None and known and node.subgraph is None:
             count = len(node.inputs)
-            if not grow_to(node, slot.name):
-                if slot.widget is not None:
-                    continue  # a widget that the class does not have (any more): nothing takes its link
+            if grow_to(node, slot.name):
+                if len(node.inputs) > count:
+                    inputs = {slot.name: slot for slot in reversed(node.inputs)}
+            elif slot.widget is not None or is_left_out(node, slot.name):
+                continue  # a widget that the class does not have (any more): nothing takes its link
+            if slot.name not in inputs:  # nor in a group, or not of a name that the group can have
                 node.inputs.append(Input(slot.name, slot.type))
-            for added in node.inputs[count:]:
-                inputs.setdefault(added.name, added)
-            found = inputs.get(slot.name)
+                inputs[slot.name] = node.inputs[-1]
+            found = inputs[slot.name]
         if slot.name not in named:
             named.add(slot.name)
             names.append(slot.name)
@@ -80,16 +94,23 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str,
             dangling.append(slot.link)
         elif found.link is None:
             found.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
+    _attach_by_number(node, saved, graph, by_target, names)
+    return dangling
+
+
+def _attach_by_number(
+    node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str, dict[int, int]], names: list[str]
+) -> None:
+    """Links that no saved input claims go by the slot number in the file's table."""
+    inputs = {slot.name: slot for slot in reversed(node.inputs)}
     claimed = {slot.link for slot in saved.inputs}
     for place, link_id in by_target.get(node.id, {}).items():
-        # Links that no saved input claims go by the slot number in the file's table.
         if link_id in claimed or not 0 <= place < len(names):
             continue
         unclaimed = (_at(node.inputs, place) if node.node_class is None else None) or inputs.get(names[place])
         if unclaimed is not None and unclaimed.link is None:
             link = graph.links[link_id]
             unclaimed.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
-    return dangling
 
 
 def _at(inputs: list[Input], place: int) -> Input | None:
@@ -139,6 +160,8 @@ def _lacks_value(widget: Widget) -> bool:
 def _put(node: Node, widget: Widget, value: Any) -> None:
     if widget.kind == "dynamic_combo":
         choose(node, widget, value)
+    elif widget.kind == "rows":
+        set_rows(node, widget, value)
     else:
         widget.put(value)
         if widget.kind == "option" and value and widget is node.widgets[-1]:
@@ -179,6 +202,8 @@ def _migrated(node: Node, specs: list[InputSpec], values: list[Any]) -> Sequence
     (migrateWidgetsValues)."""
     fits = len(values) == sum(widget.in_file for widget in node.widgets)
     if fits and not any(spec.config.get("forceInput") for spec in specs):
+        return range(len(values))
+    if any(spec.type == DYNAMIC_GROUP for spec in specs):
         return range(len(values))
     unsaved = {widget.name for widget in node.widgets if not widget.in_file}
     names = {widget.name for widget in node.widgets} - unsaved
@@ -294,6 +319,10 @@ def mend(node: Node, layouts: Layouts, notes: Notes) -> None:
     for widget in [*node.widgets, *(slot.promoted for slot in node.inputs if slot.promoted is not None)]:
         if widget.kind == "combo":
             _mend_combo(node, widget, layouts, notes)
+        elif widget.kind == "dynamic_combo" and widget.value is None and widget in node.widgets:
+            choose(node, widget, first_option(node, widget))
+            if widget.restored:
+                _note_first(node, widget, notes)
         if node.type in ("KSampler", "KSamplerAdvanced") and widget.name == "sampler_name":
             value = widget.value
             if isinstance(value, str) and value.startswith("sample_"):
@@ -301,20 +330,22 @@ def mend(node: Node, layouts: Layouts, notes: Notes) -> None:
                 notes.add("replaced_value", f"{shown(value)} is an old name of {widget.value!r}.", node.id, widget.name)
 
 
+def _note_first(node: Node, widget: Widget, notes: Notes) -> None:
+    message = f"The file has no choice here: ComfyUI takes the first, {shown(widget.value)}."
+    notes.add("replaced_value", message, node.id, widget.name)
+
+
 def _mend_combo(node: Node, widget: Widget, layouts: Layouts, notes: Notes) -> None:
     options = widget.spec.options if widget.spec is not None else None
+    if node.type == CUSTOM_COMBO:
+        options = tuple(option.value for option in node.widgets if option.kind == "option" and option.value)
     if not options:
         return
     value = widget.value
     if value is None:
         widget.value = options[0]
         if widget.in_prompt and widget.restored:
-            notes.add(
-                "replaced_value",
-                f"The file has no choice here: ComfyUI takes the first, {shown(options[0])}.",
-                node.id,
-                widget.name,
-            )
+            _note_first(node, widget, notes)
     elif isinstance(value, str) and ("\\" in value or "/" in value):
         known = layouts.choices(options).values
         for other in (value.replace("\\", "/"), value.replace("/", "\\")) if value not in known else ():

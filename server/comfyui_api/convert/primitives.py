@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from comfyui_api.convert.layout import is_number, rounded, widget_type
+from comfyui_api.convert.layout import choose, is_number, rounded, widget_type
 from comfyui_api.convert.live import Graph, Node, Target, Widget
 from comfyui_api.convert.nodes import PRIMITIVE
 from comfyui_api.convert.notes import Notes, shown
@@ -46,7 +46,10 @@ def _spread(node: Node, targets: list[Target], first: Widget, names: Names, note
     for target in targets:
         widget = _widget(target)
         if widget is not None:
-            widget.put(rounded(widget.spec, value))
+            if widget.kind == "dynamic_combo" and target.node.subgraph is None:
+                choose(target.node, widget, value)
+            else:
+                widget.put(rounded(widget.spec, value))
             widget.homes = node.widgets[0].homes if node.widgets else ()
             if target.node.subgraph is not None:
                 notes.add(

@@ -93,9 +93,7 @@ class Sender:
 
     def _send(self, inputs: dict[str, Any], node: Node, node_id: str, widget: Widget) -> None:
         value = widget.value
-        if isinstance(value, str) and widget.spec is not None:
-            value = self._text(node, node_id, widget, value)
-        elif widget.kind == "editor" and value in (None, ""):
+        if widget.kind == "editor" and value in (None, ""):
             linked = next((slot for slot in node.inputs if slot.widget == widget.name and slot.link), None)
             declared = node.node_class.inputs if node.node_class is not None else ()
             if linked is None and widget.spec is not None and widget.spec.name in declared:
@@ -105,9 +103,12 @@ class Sender:
                     node_id,
                     widget.name,
                 )
-            return
-        elif value is None and not widget.restored:
+            if value is None:
+                return
+        if value is None and not widget.restored:
             return  # nothing chosen, and nothing to choose from
+        if isinstance(value, str) and widget.spec is not None:
+            value = self._text(node, node_id, widget, value)
         self.homes[node_id, widget.name] = widget.homes
         if widget.kind == "curve" and value is not None:
             inputs[widget.name] = {"__type__": "CURVE", "__value__": value}
