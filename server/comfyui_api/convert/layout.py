@@ -342,6 +342,8 @@ def _controls(spec: InputSpec, *, in_default: bool = False, filtered: bool = Fal
 def choose(node: Node, combo: Widget, value: Any) -> None:
     """Set a dynamic combo, and put the inputs of that option in the place of the former one's."""
     # Also where it stays as it is: the editor builds all anew, and leaves the control of a seed beside its successor.
+    if node.layouts is not None:
+        node.layouts.size.grow(len(node.widgets) // 50)  # each choice goes through them all
     prefix = f"{combo.name}."
     kept = {widget.name: widget for widget in node.widgets if widget.name.startswith(prefix) and value == combo.value}
     combo.value = value
@@ -383,7 +385,10 @@ def first_option(node: Node, combo: Widget) -> str | None:
 def is_left_out(node: Node, name: str) -> bool:
     """Whether an input stands below a dynamic combo whose option, a known one, does not have it."""
     return any(
-        widget.kind == "dynamic_combo" and name.startswith(f"{widget.name}.") and widget.value in _options(node, widget)
+        widget.kind == "dynamic_combo"
+        and name.startswith(f"{widget.name}.")
+        and isinstance(widget.value, str)
+        and widget.value in _options(node, widget)
         for widget in node.widgets
     )
 
