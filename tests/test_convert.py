@@ -156,6 +156,15 @@ def test_two_nodes_with_one_id_are_told_apart_and_reported() -> None:
     assert codes(conversion) == [("renumbered", "8", None)]
 
 
+def test_an_id_that_looks_like_the_path_to_another_node_is_reported() -> None:
+    workflow = json.loads((DATA / "ui_convert" / "sub_simple.json").read_text(encoding="utf-8"))["workflow"]
+    inner = next(key for key in convert_workflow(workflow, CLASSES).prompt if ":" in key)
+    workflow["nodes"].append(node(inner, "EmptyImage", [8, 8, 1, 0]))
+    conversion = convert_workflow(workflow, CLASSES)
+    assert ("unreadable", inner, None) in codes(conversion)
+    assert conversion.prompt[inner]["class_type"] == "ImageInvert"
+
+
 def test_separators_of_the_other_system_are_put_right_where_the_file_is_known() -> None:
     classes = NodeClasses.from_object_info(
         {"Loader": {"input": {"required": {"name": [["sub/x.safetensors", "y.safetensors"]]}}, "output": []}}

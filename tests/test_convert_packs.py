@@ -42,6 +42,14 @@ def test_packs_are_converted_as_their_own_code_does(capture: Path) -> None:
     assert _lines(ours, passed_over) == _lines(data["prompt"], passed_over)
 
 
+@pytest.mark.parametrize("outputs", [5, True, "x", {"a": 1}, [1, {}]])
+def test_malformed_outputs_of_a_context_are_passed_over(outputs: Any) -> None:
+    data = json.loads((DATA / "packs" / "rgthree_context.json").read_text(encoding="utf-8"))
+    for node in data["workflow"]["nodes"]:
+        node["outputs"] = outputs
+    assert convert_workflow(data["workflow"], NodeClasses.from_object_info(data["object_info"])).prompt
+
+
 def _lines(prompt: dict[str, Any], passed_over: set[tuple[str, str]]) -> list[str]:
     return [
         f"{node_id} {entry['class_type']} {name} = {json.dumps(value, sort_keys=True)}"

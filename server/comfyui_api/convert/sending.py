@@ -32,6 +32,9 @@ class Sender:
         for path, node in places:
             if not node.virtual and not node.skipped:
                 node_id = execution_id(path, node)
+                if node_id in prompt:  # a text id may look like the path to a node in a subgraph
+                    self._notes.add("unreadable", f"A second node, a {node.type}, has this id: left out.", node_id)
+                    continue
                 prompt[node_id] = self._entry(path, node, node_id)
         for node_id, entry in prompt.items():
             inputs = entry["inputs"]

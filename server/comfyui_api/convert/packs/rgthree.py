@@ -11,7 +11,7 @@ from typing import Any
 
 from comfyui_api.convert.live import Graph, Input, Node, Widget
 from comfyui_api.convert.notes import Notes
-from comfyui_api.convert.saved import ALWAYS, BYPASS, NEVER, SavedNode
+from comfyui_api.convert.saved import ALWAYS, BYPASS, NEVER, SavedNode, as_list
 from comfyui_api.convert.texts import Choose
 
 REROUTE, COLLECTOR, COMBINER = "Reroute (rgthree)", "Node Collector (rgthree)", "Node Combiner (rgthree)"
@@ -100,7 +100,7 @@ def put_right(graph: Graph) -> None:
         if node.type not in _CONTEXTS or node.node_class is None:
             continue
         names = list(node.node_class.output_names)
-        saved = [slot.get("name") if isinstance(slot, dict) else None for slot in node.raw.get("outputs") or ()]
+        saved = [slot.get("name") if isinstance(slot, dict) else None for slot in as_list(node.raw.get("outputs"))]
         if saved[: len(names)] == names:
             continue
         ends = [
