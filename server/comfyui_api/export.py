@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
-from datetime import datetime
 from typing import Any
 
-from comfyui_api.convert import Conversion, convert_workflow
+from comfyui_api.convert import Conversion
 from comfyui_api.errors import ComfyUnreachable, FileProblem
 from comfyui_api.node_class import NodeClasses
-from comfyui_api.prepare import load_workflow, prepare
+from comfyui_api.prepare import converted, load_workflow, prepare
 from comfyui_api.workspace import Workspace
 
 
@@ -24,12 +22,11 @@ async def export_prompt(
     loaded = load_workflow(workspace, workflow)
     if object_info is not None and loaded.format == "ui":
         classes = NodeClasses.from_object_info(_read_object_info(workspace, object_info))
-        return convert_workflow(loaded.content, classes, choose=random.randrange, now=datetime.now())
+        return converted(loaded.content, classes)
     prepared = await prepare(workspace, workspace.connect(server), loaded, {})
     if prepared.prompt is None:
-        trouble = prepared.known.trouble if prepared.known is not None else None
         raise ComfyUnreachable(
-            f"The workflow cannot be converted: nothing is known of the server. {trouble or ''}".strip(),
+            f"The workflow cannot be converted: nothing is known of the server. {prepared.trouble}".strip(),
             "Start the server once, or give a saved /object_info with --object-info.",
         )
     return Conversion(prepared.prompt, prepared.notes)

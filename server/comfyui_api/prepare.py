@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from comfyui_api.convert import Conversion, Note, convert_workflow
@@ -38,6 +40,11 @@ class Prepared:
     known: Known | None = None
     unwritten: list[str] = field(default_factory=list)
 
+    @property
+    def trouble(self) -> str:
+        """Why the server told nothing, where it did not."""
+        return (self.known.trouble if self.known is not None else None) or ""
+
 
 def load_workflow(workspace: Workspace, workflow: str | dict[str, Any]) -> LoadedWorkflow:
     """A workflow given as a path, as JSON text, or as JSON already."""
@@ -58,24 +65,24 @@ async def prepare(
 
     Raises UnknownName for an override that names no input.
     """
-    ui = copy.deepcopy(loaded.ui)
-    if loaded.format == "api":
-        prepared = Prepared(loaded, sendable(loaded.content), ui)
-        if ui is None or not inputs:
-            return _overridden(prepared, inputs, None)
+    ui = copy.deepcopy(loaded.ui) if inputs else loaded.ui  # overrides are written into it
+    is_api = loaded.format == "api"
+    prepared = Prepared(loaded, sendable(loaded.content) if is_api else None, ui)
+    if is_api and (ui is None or not inputs):
+        return _overridden(prepared, inputs, None)
     known = await what_is_known(workspace, connection)
     if ui is None or known.node_classes is None:
-        unconverted = Prepared(loaded, sendable(loaded.content) if loaded.format == "api" else None, ui, known=known)
-        return _overridden(unconverted, inputs, None)
+        return _overridden(replace(prepared, known=known), inputs, None)
     known, conversion = await _convert(connection, known, ui)
-    if loaded.format == "api":  # the prompt is what ran; the conversion tells where the UI graph has its values
-        return _overridden(replace(prepared, known=known), inputs, conversion)
-    return _overridden(Prepared(loaded, conversion.prompt, ui, conversion.notes, known), inputs, conversion)
+    prepared = replace(prepared, known=known)
+    if not is_api:  # else the prompt is what ran; the conversion tells where the UI graph has its values
+        prepared = replace(prepared, prompt=conversion.prompt, notes=conversion.notes)
+    return _overridden(prepared, inputs, conversion)
 
 
 async def _convert(connection: Connection, known: Known, ui: dict[str, Any]) -> tuple[Known, Conversion]:
     """Convert by what is known; once more where the server has learned classes since that were missing."""
-    known, conversion = await with_classes(connection, known, lambda classes: _converted(ui, classes))
+    known, conversion = await with_classes(connection, known, lambda classes: converted(ui, classes))
     named = {str(node["class_type"]) for node in conversion.prompt.values()}
     missing = {class_type for class_type in named if class_type not in classes_of(known)}
     if not missing or known.fresh or not known.online:
@@ -83,11 +90,12 @@ async def _convert(connection: Connection, known: Known, ui: dict[str, Any]) -> 
     with suppress(ServerError):
         known = await asked_again(connection, known, missing)
         if any(class_type in classes_of(known) for class_type in missing):
-            return await with_classes(connection, known, lambda classes: _converted(ui, classes))
+            return await with_classes(connection, known, lambda classes: converted(ui, classes))
     return known, conversion
 
 
-def _converted(ui: dict[str, Any], node_classes: NodeClasses) -> Conversion:
+def converted(ui: dict[str, Any], node_classes: NodeClasses) -> Conversion:
+    """A UI workflow as the editor would send it now: with choices of this moment, and its date."""
     return convert_workflow(ui, node_classes, choose=random.randrange, now=datetime.now())
 
 
@@ -95,9 +103,10 @@ def _overridden(prepared: Prepared, inputs: dict[str, Any], conversion: Conversi
     if not inputs:
         return prepared
     if prepared.prompt is None:
-        trouble = (prepared.known.trouble if prepared.known is not None else None) or ""
         raise ComfyUnreachable(
-            f"{trouble} While nothing is known of the server, inputs cannot be put into a UI workflow.".strip(),
+            (
+                f"{prepared.trouble} While nothing is known of the server, inputs cannot be put into a UI workflow."
+            ).strip(),
             "Start the server, or give the workflow in API format; without inputs it can be saved as it is.",
         )
     addresses = apply_inputs(prepared.prompt, inputs)
@@ -132,12 +141,7 @@ def apply_inputs(prompt: Prompt, inputs: dict[str, Any]) -> dict[tuple[str, str]
 
 
 def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
-    valid = [
-        f"{node_id}.{input_name}"
-        for node_id, node in prompt.items()
-        if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
-        for input_name in node["inputs"]
-    ]
+    valid = [address for address, _ in _inputs(prompt)]
     node = address.partition(".")[0]
     of_node = [entry for entry in valid if entry.startswith(f"{node}.")]
     near = of_node or closest(address, valid) or valid
@@ -149,14 +153,19 @@ def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
 
 def overridable(prompt: Prompt) -> dict[str, Any]:
     """What queue_workflow's `inputs` may set, by address, with the values as they are: links apart, texts cut."""
-    found: dict[str, Any] = {}
+    plain = ((address, value) for address, value in _inputs(prompt) if isinstance(value, str | int | float | bool))
+    return {
+        address: value[:TEXT_SHOWN] + "…" if isinstance(value, str) and len(value) > TEXT_SHOWN else value
+        for address, value in islice(plain, INPUTS_SHOWN)
+    }
+
+
+def _inputs(prompt: Prompt) -> Iterator[tuple[str, Any]]:
+    """Every input of a prompt's well-formed nodes: (address, value or link)."""
     for node_id, node in prompt.items():
         values = node.get("inputs") if isinstance(node, dict) else None
-        for name, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, str | int | float | bool):
-                shown = value if not isinstance(value, str) or len(value) <= TEXT_SHOWN else value[:TEXT_SHOWN] + "…"
-                found[f"{node_id}.{name}"] = shown
-    return dict(list(found.items())[:INPUTS_SHOWN])
+        if isinstance(values, dict):
+            yield from ((f"{node_id}.{name}", value) for name, value in values.items())
 
 
 def some(names: list[str], shown: int = 10) -> str:

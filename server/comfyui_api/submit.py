@@ -59,9 +59,8 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
     project, name = order.project or workspace.settings.project or None, order.name or loaded.name
     prompt = prepared.prompt
     if prompt is None:
-        reason = prepared.known.trouble if prepared.known is not None else None
         saved = save_for_later(workspace, prepared, project=project, name=name)
-        return _unconverted(connection, reason or "", saved)
+        return _unconverted(connection, prepared.trouble, saved)
     verdict = await judge(workspace, connection, prompt, prepared.known)
     sending, dropped = prompt, list[str]()
     if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:

@@ -7,13 +7,12 @@ and the extensions of its own that add widgets to some classes.
 from __future__ import annotations
 
 import copy
-import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from comfyui_api.convert.live import Autogrow, Input, Node, Widget
+from comfyui_api.convert.numbers import is_number
 from comfyui_api.convert.saved import text_of
 from comfyui_api.convert.size import Size
 from comfyui_api.errors import WorkflowUnreadable
@@ -26,7 +25,6 @@ DYNAMIC_GROUP = "COMFY_DYNAMICGROUP_V3"
 CUSTOM_COMBO = "CustomCombo"  # its options are written into the node itself
 _GROUP_LIMIT = 1000  # numbers in an autogrow group
 _INPUTS_LIMIT = 2000  # inputs of a node that grows; groups in groups multiply
-_LARGEST = sys.float_info.max
 
 # Types whose input is a widget that holds one value; what the editor takes where nothing is declared.
 _PLAIN: dict[str, Any] = {
@@ -482,51 +480,6 @@ def set_rows(node: Node, rows: Widget, value: Any) -> None:
     del node.widgets[before:]
     own = [at for at, widget in enumerate(node.widgets) if widget is rows or widget.name.startswith(f"{rows.name}.")]
     node.widgets[own[-1] + 1 : own[-1] + 1] = added
-
-
-# -- numbers as the editor rounds them when it sets a widget from elsewhere
-
-
-def rounded(spec: InputSpec | None, value: Any) -> Any:
-    """A number put into a widget by a primitive: integers to their step, floats to their precision (onValueChange)."""
-    kind = widget_type(spec) if spec is not None else None
-    if spec is None or not is_number(value):
-        return value
-    try:
-        result = _rounded_int(spec.config, value) if kind == "INT" else value
-        result = _rounded_float(spec.config, value) if kind == "FLOAT" else result
-    except OverflowError:  # a step that leads out of what a float can hold
-        return value
-    return result if is_number(result) else value
-
-
-def _rounded_int(config: Mapping[str, Any], value: float) -> float:
-    step = _positive(config.get("step"), 1)
-    if step == 1:
-        return value if isinstance(value, int) else math.floor(value + 0.5)
-    low = config.get("min")
-    offset = math.fmod(low, step) if is_number(low) else 0
-    result = math.floor((value - offset) / step + 0.5) * step + offset
-    return int(result) if float(result).is_integer() else result
-
-
-def _rounded_float(config: Mapping[str, Any], value: float) -> float:
-    precision = max(0, -math.floor(math.log10(_positive(config.get("step"), 0.5))))
-    unit = config.get("round") or (10**-precision if precision else None)
-    if not is_number(unit) or unit <= 0:
-        return value
-    result = round(math.floor(value / unit + 0.5) * unit, precision)
-    low, high = config.get("min", 0), config.get("max", 2048)
-    return min(max(result, low if is_number(low) else -math.inf), high if is_number(high) else math.inf)
-
-
-def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether a value is a number that JavaScript can hold, too."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
-
-
-def _positive(value: Any, otherwise: float) -> float:
-    return value if is_number(value) and value > 0 else otherwise
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

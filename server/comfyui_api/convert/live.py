@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from comfyui_api.convert.notes import Homes
-from comfyui_api.convert.saved import BYPASS, NEVER
+from comfyui_api.convert.saved import BYPASS, NEVER, SavedLink
 from comfyui_api.node_class import InputSpec, NodeClass
 
 if TYPE_CHECKING:  # layouts are made for these nodes
@@ -36,6 +36,10 @@ class Link(NamedTuple):
     origin_id: str
     origin_slot: int
     type: str = "*"
+
+    @classmethod
+    def of(cls, saved: SavedLink) -> Link:
+        return cls(saved.id, saved.origin_id, saved.origin_slot, saved.type)
 
 
 class Widget:

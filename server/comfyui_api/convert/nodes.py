@@ -66,7 +66,7 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str,
 
     `by_target` gives the link ids for a node id, by the slot numbers of the file.
     """
-    inputs = {slot.name: slot for slot in reversed(node.inputs)}  # the first of each name
+    inputs = _by_name(node)
     names = [slot.name for slot in node.inputs]
     named = set(names)
     dangling = []
@@ -77,7 +77,7 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str,
             count = len(node.inputs)
             if grow_to(node, slot.name):
                 if len(node.inputs) > count:
-                    inputs = {slot.name: slot for slot in reversed(node.inputs)}
+                    inputs = _by_name(node)
             elif slot.widget is not None or is_left_out(node, slot.name):
                 continue  # a widget that the class does not have (any more): nothing takes its link
             if slot.name not in inputs:  # nor in a group, or not of a name that the group can have
@@ -93,7 +93,7 @@ def attach(node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str,
         if link is None or link.target_id != node.id:
             dangling.append(slot.link)
         elif found.link is None:
-            found.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
+            found.link = Link.of(link)
     _attach_by_number(node, saved, graph, by_target, names)
     return dangling
 
@@ -102,15 +102,19 @@ def _attach_by_number(
     node: Node, saved: SavedNode, graph: SavedGraph, by_target: dict[str, dict[int, int]], names: list[str]
 ) -> None:
     """Links that no saved input claims go by the slot number in the file's table."""
-    inputs = {slot.name: slot for slot in reversed(node.inputs)}
+    inputs = _by_name(node)
     claimed = {slot.link for slot in saved.inputs}
     for place, link_id in by_target.get(node.id, {}).items():
         if link_id in claimed or not 0 <= place < len(names):
             continue
         unclaimed = (_at(node.inputs, place) if node.node_class is None else None) or inputs.get(names[place])
         if unclaimed is not None and unclaimed.link is None:
-            link = graph.links[link_id]
-            unclaimed.link = Link(link.id, link.origin_id, link.origin_slot, link.type)
+            unclaimed.link = Link.of(graph.links[link_id])
+
+
+def _by_name(node: Node) -> dict[str, Input]:
+    """A node's inputs, the first of each name."""
+    return {slot.name: slot for slot in reversed(node.inputs)}
 
 
 def _at(inputs: list[Input], place: int) -> Input | None:

@@ -5,16 +5,15 @@ Source of the rules: the web frontend 1.58.1, widgetInputs (PrimitiveNode) and w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from comfyui_api.convert.layout import choose, is_number, rounded, widget_type
+from comfyui_api.convert.layout import choose, widget_type
 from comfyui_api.convert.live import Graph, Node, Target, Widget
 from comfyui_api.convert.nodes import PRIMITIVE
 from comfyui_api.convert.notes import Notes, shown
+from comfyui_api.convert.numbers import common_range, is_number, rounded, within
 from comfyui_api.convert.texts import Names
-from comfyui_api.node_class import InputSpec
 
 _REPLACE = "Run widget replace on values"
 
@@ -49,7 +48,8 @@ def _spread(node: Node, targets: list[Target], first: Widget, names: Names, note
             if widget.kind == "dynamic_combo" and target.node.subgraph is None:
                 choose(target.node, widget, value)
             else:
-                widget.put(rounded(widget.spec, value))
+                spec = widget.spec
+                widget.put(rounded(widget_type(spec), spec.config, value) if spec is not None else value)
             widget.homes = node.widgets[0].homes if node.widgets else ()
             if target.node.subgraph is not None:
                 notes.add(
@@ -77,47 +77,12 @@ def _value(node: Node, targets: list[Target], first: Widget, notes: Notes) -> An
         widget = _widget(target)
         if widget is None or widget.spec is None or widget_type(widget.spec) != kind:
             continue
-        merged = _merged(config or widget.spec.config, widget.spec.config)
+        merged = common_range(config or widget.spec.config, widget.spec.config)
         if merged is not None:
             config = merged
-            kept = rounded(InputSpec("value", kind, required=True, config=config), _within(config, kept))
+            kept = rounded(kind, config, within(config, kept))
     if kept != value:
         notes.add(
             "replaced_value", f"ComfyUI keeps this primitive's {value} within what it feeds: {kept}.", node.id, "value"
         )
     return kept
-
-
-def _within(config: Mapping[str, Any], value: float) -> float:
-    low, high = config.get("min", 0), config.get("max", 2048)
-    if is_number(low) and value < low:
-        return low
-    return high if is_number(high) and value > high else value
-
-
-# What two inputs may declare differently and still be fed by one primitive (nodeDefUtil, mergeInputSpec).
-_FREE = {"default", "forceInput", "defaultInput", "control_after_generate", "multiline", "tooltip", "dynamicPrompts"}
-
-
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The range that two numbers have in common; None where they cannot be fed by one primitive."""
-    low = max(_number(one.get("min"), -math.inf), _number(other.get("min"), -math.inf))
-    high = min(_number(one.get("max"), math.inf), _number(other.get("max"), math.inf))
-    ranged = {"min", "max", "step"}
-    if low > high or any(one.get(key) != other.get(key) for key in {*one, *other} - _FREE - ranged):
-        return None
-    step = _common_step(_number(one.get("step"), 1), _number(other.get("step"), 1))
-    return {**one, **other, "min": low, "max": high, "step": step}
-
-
-def _number(value: Any, otherwise: float) -> float:
-    return value if is_number(value) else otherwise
-
-
-def _common_step(one: float, other: float) -> float:
-    first, second = float(abs(one)), float(abs(other))
-    for _ in range(100):
-        if not second:
-            break
-        first, second = second, first % second
-    return abs(float(one) * other) / first if first else 0

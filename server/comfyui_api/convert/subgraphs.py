@@ -24,15 +24,16 @@ def add_ports(subgraph: Subgraph, saved: SavedSubgraph) -> None:
     leaving: dict[int, Link] = {}
     for link in saved.graph.links.values():
         if link.target_id == OUTPUT_NODE:
-            leaving.setdefault(link.target_slot, Link(link.id, link.origin_id, link.origin_slot))
+            leaving.setdefault(link.target_slot, Link.of(link))
     for saved_input in saved.inputs:
         port = Port(saved_input.name, saved_input.type)
         port.targets = [by_link[link_id] for link_id in saved_input.links if link_id in by_link]
         subgraph.inputs.append(port)
     for place, saved_output in enumerate(saved.outputs):
         port = Port(saved_output.name, saved_output.type)
-        named = [saved.graph.links[link_id] for link_id in saved_output.links if link_id in saved.graph.links]
-        port.source = Link(*named[0][:3]) if named else leaving.get(place)
+        named = (saved.graph.links[link_id] for link_id in saved_output.links if link_id in saved.graph.links)
+        first = next(named, None)
+        port.source = Link.of(first) if first is not None else leaving.get(place)
         subgraph.outputs.append(port)
 
 
