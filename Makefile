@@ -6,7 +6,7 @@ BIN := .venv/Scripts
 endif
 RUN := $(BIN)/python
 
-.PHONY: demo test check inspect oracle format bench schemas clean
+.PHONY: demo test check inspect oracle format bench schemas references clean
 
 demo: .venv/ready
 	$(RUN) scripts/demo.py
@@ -37,6 +37,10 @@ bench: .venv/ready
 
 schemas: .venv/ready
 	$(RUN) scripts/schemas.py
+
+# references/models.md and node_packs.json, anew from the packages that scripts/update_references.py names.
+references: .venv/ready
+	$(RUN) -m scripts.update_references
 
 # The environment is made once, and again when what it needs has changed.
 .venv/ready: pyproject.toml

@@ -5,6 +5,7 @@ Start and memory against a bare server on the same SDK; queue to answer against 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -14,7 +15,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -43,6 +45,47 @@ server.run()
 """
 OURS = [sys.executable, "-m", "comfyui_api", "serve"]
 RUNS = 15
+# Asks a server for everything while a clock ticks; then, in a process of its own, reads the classes of a workflow.
+REFRESH = """
+import json, os, resource, sys, time
+import anyio
+from comfyui_api.stocktake import refresh_inventory
+from comfyui_api.workspace import open_workspace
+
+async def main():
+    longest = 0.0
+
+    async def tick():
+        nonlocal longest
+        while True:
+            before = time.perf_counter()
+            await anyio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+
+    async with open_workspace(os.environ) as workspace, anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        began = time.perf_counter()
+        inventory = (await refresh_inventory(workspace.connect())).inventory
+        took = time.perf_counter() - began
+        tasks.cancel_scope.cancel()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps([inventory.class_count, took, longest, peak]))
+
+anyio.run(main)
+"""
+READ_AGAIN = """
+import json, sys, time
+from pathlib import Path
+import comfyui_api.app, jsonschema
+from comfyui_api.inventory import read_inventory
+began = time.perf_counter()
+inventory, _ = read_inventory(Path(sys.argv[1]))
+classes = inventory.node_classes()
+for name in json.loads(sys.argv[2]):
+    assert classes.get(name)
+print(time.perf_counter() - began)
+"""
+LARGE = 100_000_000  # bytes of /object_info
 
 
 def seconds_to_initialize(command: list[str], environment: dict[str, str]) -> float:
@@ -211,6 +254,76 @@ def ui_chain(size: int) -> dict[str, Any]:
     return {"nodes": nodes, "links": links, "version": 0.4}
 
 
+def tiny_classes() -> Iterator[tuple[str, Any]]:
+    """Node classes of half a kilobyte without end."""
+    inputs = {
+        "model": ["MODEL", {"tooltip": "The model used for denoising the input latent."}],
+        "seed": ["INT", {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}],
+        "mode": [["a", 'b "x"', "c"]],
+    }
+    for number in itertools.count():
+        entry = {"input": {"required": inputs}, "output": ["LATENT"], "output_name": ["LATENT"], "output_node": False}
+        yield f"Tiny{number}", {**entry, "name": f"Tiny{number}", "python_module": f"custom_nodes.pack{number % 300}"}
+
+
+def classes_with_lists() -> Iterator[tuple[str, Any]]:
+    """Node classes with lists of 3,000 files without end; one of them, with 80 such lists, is of 20 MB."""
+    files = [f"some/folder/of/models/model-number-{number:05d}-fp16.safetensors" for number in range(3000)]
+    for number in itertools.count():
+        inputs = {f"file{at}": [files, {"tooltip": "x"}] for at in range(80 if number == 5 else 4)}
+        yield f"List{number}", {"input": {"required": inputs}, "output": ["MODEL"], "python_module": "nodes"}
+
+
+def bench_large(environment: dict[str, str]) -> None:
+    """A server that describes itself in 100 MB: asked once, then read from our own cache by a second process."""
+    for what, classes in (("tiny classes", tiny_classes()), ("lists of 3,000 files", classes_with_lists())):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_replies(folder, classes)
+            command = [sys.executable, "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(folder)]
+            with subprocess.Popen(
+                [command[0], "-u", *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            ) as server:
+                try:
+                    assert server.stdout is not None
+                    port = server.stdout.readline().split(" port ")[1].split()[0]
+                    own = {**environment, "COMFYUI_API_HOME": str(folder), "COMFYUI_URL": f"http://127.0.0.1:{port}"}
+                    asked = subprocess.run(
+                        [sys.executable, "-c", REFRESH], env=own, stdout=subprocess.PIPE, text=True, check=True
+                    )
+                finally:
+                    server.kill()
+            count, took, longest, peak = json.loads(asked.stdout)
+            row(f"100 MB, {what}: {count} classes", f"{took:.1f} s", "", None, "works")
+            row("… its peak of memory", f"{peak / 2**20:.0f} MB", "", None, "≤ 300 MB")
+            row("… longest wait of others", f"{longest * 1000:.0f} ms", "", None, "")
+            first = next(classes)[0].rstrip("0123456789")
+            names = json.dumps([f"{first}{number}" for number in (*range(5), *range(6, 12))])
+            command = [sys.executable, "-c", READ_AGAIN, str(folder / "state" / "inventory.json"), names]
+            runs = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout for _ in range(5)]
+            row(
+                "… second start, 11 classes",
+                f"{median([float(run) for run in runs]) * 1000:.0f} ms",
+                "",
+                None,
+                "≤ 150 ms",
+            )
+
+
+def write_replies(folder: Path, classes: Iterator[tuple[str, Any]]) -> None:
+    """The routes of a server as files."""
+    (folder / "system_stats").write_text(json.dumps({"system": {"os": "posix"}, "devices": []}))
+    (folder / "embeddings").write_text("[]")
+    (folder / "models").write_text("[]")
+    with (folder / "object_info").open("w") as file:
+        written = file.write("{")
+        for name, entry in classes:
+            written += file.write(f"{', ' if written > 1 else ''}{json.dumps(name)}: {json.dumps(entry)}")
+            if written > LARGE:
+                break
+        file.write("}")
+
+
 def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
@@ -240,6 +353,7 @@ def main() -> None:
             anyio.run(bench_runs, str(state.url), environment)
             bench_validate(str(state.url))
             bench_convert(str(state.url))
+            bench_large(environment)
     finally:
         sandbox.stop(place, name="bench")
 

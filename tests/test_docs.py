@@ -21,7 +21,21 @@ from comfyui_api.tools import INSTRUCTIONS, TOOLS
 ROOT = Path(__file__).resolve().parent.parent
 README, SKILL = (ROOT / "README.md").read_text("utf-8"), (ROOT / "SKILL.md").read_text("utf-8")
 DOCUMENTS = {"README.md": README, "SKILL.md": SKILL, "CHANGELOG.md": (ROOT / "CHANGELOG.md").read_text("utf-8")}
-COMMANDS = ["status", "validate", "convert", "queue", "poll", "get", "upload", "interrupt", "free", "serve", "sandbox"]
+COMMANDS = [
+    "status",
+    "validate",
+    "convert",
+    "queue",
+    "poll",
+    "get",
+    "upload",
+    "interrupt",
+    "free",
+    "inventory",
+    "models",
+    "serve",
+    "sandbox",
+]
 
 
 def test_every_setting_is_in_the_readme_as_it_is() -> None:

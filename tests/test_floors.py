@@ -13,12 +13,16 @@ PACKAGE = Path(comfyui_api.__file__).parent
 
 # Within a floor, a room may import those before it: so there are no circles either.
 FLOORS: dict[int, list[str]] = {
-    0: ["runs", "errors", "settings", "graph", "findings", "node_class"],
-    1: ["media", "convert", "repair", "validate", "diagnose"],
+    0: ["runs", "packs", "errors", "settings", "graph", "findings", "node_class", "dynamic_inputs"],
+    1: ["media", "import_failures", "model_sources", "node_packs", "convert", "repair", "validate", "diagnose"],
     2: [
         "documents",
+        "knowledge",
         "storage",
+        "object_info",
+        "installation",
         "replies",
+        "manager",
         "client",
         "events",
         "projects",
@@ -30,14 +34,19 @@ FLOORS: dict[int, list[str]] = {
         "sandbox",
         "results",
         "workspace",
+        "model_downloads",
     ],
     3: [
+        "stocktake",
+        "comparison",
         "status",
         "known",
+        "mend",
         "prepare",
         "export",
         "offline",
         "verdict",
+        "fetch_models",
         "submit",
         "follow",
         "collect",
@@ -111,9 +120,9 @@ def test_only_the_doors_know_mcp() -> None:
             assert not {name for name in imports_of(path) if name.split(".")[0] in ("mcp", "mcp_types")}, path
 
 
-def test_only_the_client_and_the_event_stream_speak_http() -> None:
+def test_only_the_client_the_event_stream_and_the_downloads_speak_http() -> None:
     for path in modules():
-        if room_of(path) not in ("client", "events", "sandbox"):
+        if room_of(path) not in ("client", "events", "model_downloads", "sandbox"):
             assert "httpx2" not in imports_of(path), path
 
 

@@ -94,3 +94,43 @@ def test_ui_workflow_and_an_empty_object_are_no_prompts() -> None:
 )
 def test_manifest_names_a_server_or_none(manifest: str, *, sound: bool) -> None:
     assert conforms("project-manifest", yaml.safe_load(manifest)) is sound
+
+
+SMALLEST = {
+    "format": 2,
+    "last_updated": "2026-01-01T00:00:00+00:00",
+    "mode": "offline",
+    "models": {"vae": {"a.pt": 5, "b.pt": None}},
+    "custom_nodes": {"Pack": {"version": "1.0", "enabled": False}, "single": {}},
+    "embeddings": ["neg"],
+}
+
+
+@pytest.mark.parametrize("part", ["last_updated", "mode", "models", "custom_nodes", "embeddings"])
+def test_inventory_has_all_its_parts(part: str) -> None:
+    assert conforms("inventory", SMALLEST)
+    assert not conforms("inventory", {key: value for key, value in SMALLEST.items() if key != part})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 3},
+        {"models": {"vae": ["a.pt"]}},
+        {"models": {"vae": {"a.pt": -1}}},
+        {"models": {"vae": {"a.pt": "5 GB"}}},
+        {"custom_nodes": ["Pack"]},
+        {"custom_nodes": {"Pack": {"version": 1}}},
+        {"node_classes": {"file": "../other.sqlite", "count": 1}},
+        {"classes_updated": "yesterday"},
+    ],
+)
+def test_inventory_of_this_form_keeps_to_it(change: dict[str, Any]) -> None:
+    assert not conforms("inventory", {**SMALLEST, **change})
+
+
+def test_inventory_of_the_older_form_has_lists_of_names() -> None:
+    assert conforms("inventory", {"models": {"vae": ["a.pt"]}, "custom_nodes": ["Pack"]})
+    assert conforms("inventory", {"custom_nodes": ["Pack"], "system": {"gpu": "RTX"}})
+    assert not conforms("inventory", {"models": {"vae": {"a.pt": 5}}})
+    assert not conforms("inventory", {"last_updated": "2026-01-01T00:00:00Z"})

@@ -132,3 +132,15 @@ async def test_null_means_the_default_where_there_is_one(home: Path) -> None:
     async with agent(environment_for(home, NOBODY)) as user:
         assert (await user.call("check_status", refresh_inventory=None, server=None))["online"] is False
         assert "workflow is None" in await user.fail("queue_workflow", workflow=None)
+
+
+def test_lists_inside_a_plan_are_cut_as_well() -> None:
+    plan = {"models": ["x" * 100] * 400, "packs": ["p"], "afterwards": "wait"}
+    result: dict[str, Any] = {"findings": [1, 2], "repair": plan}
+    short = fitted(result, 10_000)
+    assert len(json.dumps(short)) < 11_000
+    assert short["findings"] == [1, 2]
+    assert short["repair"]["packs"] == ["p"]
+    assert short["repair"]["afterwards"] == "wait"
+    assert short["cut"]["repair.models"].startswith(f"the first {len(short['repair']['models'])} of 400;")
+    assert len(result["repair"]["models"]) == 400

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyui_api.findings import Finding
+from comfyui_api.findings import Finding, errors_in
+from comfyui_api.graph import sources, upstream
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.validate import dropped_outputs, validate_prompt
+from comfyui_api.validate.cycles import cycles
 
 
 def described(inputs: dict[str, Any], outputs: list[str], **more: Any) -> dict[str, Any]:
@@ -40,8 +42,14 @@ def sound() -> dict[str, Any]:
 
 
 def only(findings: list[Finding]) -> Finding:
-    assert len(findings) == 1, findings
-    return findings[0]
+    """The one error among them."""
+    errors = errors_in(findings)
+    assert len(errors) == 1, findings
+    return errors[0]
+
+
+def warnings(findings: list[Finding]) -> list[str]:
+    return [finding.code for finding in findings if finding.severity == "warning"]
 
 
 def test_sound_prompt_has_no_findings() -> None:
@@ -128,10 +136,12 @@ def test_prompt_without_output_node_is_refused() -> None:
     assert only(validate_prompt(prompt, CLASSES)).code == "prompt_no_outputs"
 
 
-def test_what_no_output_depends_on_does_not_count() -> None:
+def test_what_no_output_depends_on_is_no_error_but_is_said() -> None:
     prompt = sound()
     prompt["9"] = {"class_type": "Number", "inputs": {"value": 1000}}
-    assert validate_prompt(prompt, CLASSES) == []
+    findings = validate_prompt(prompt, CLASSES)
+    assert [(finding.severity, finding.code) for finding in findings] == [("warning", "not_reached")]
+    assert "9" in findings[0].message
 
 
 def test_cycle_is_found() -> None:
@@ -141,8 +151,146 @@ def test_cycle_is_found() -> None:
         "2": {"class_type": "Through", "inputs": {"latent": ["1", 0]}},
         "3": {"class_type": "Save", "inputs": {"latent": ["2", 0]}},
     }
-    codes = [finding.code for finding in validate_prompt(prompt, NodeClasses.from_object_info(object_info))]
-    assert codes == ["dependency_cycle"]
+    findings = validate_prompt(prompt, NodeClasses.from_object_info(object_info))
+    assert [(finding.code, finding.node_id, finding.input) for finding in findings] == [
+        ("dependency_cycle", "1", "latent"),
+        ("dependency_cycle", "2", "latent"),
+    ]
+
+
+def test_nodes_of_circles_that_share_a_node_are_all_named() -> None:
+    object_info = {**OBJECT_INFO, "Both": described({"one": ["LATENT"], "two": ["LATENT"]}, ["LATENT"])}
+    prompt = {
+        "1": {"class_type": "Both", "inputs": {"one": ["2", 0], "two": ["3", 0]}},
+        "2": {"class_type": "Both", "inputs": {"one": ["1", 0], "two": ["1", 0]}},
+        "3": {"class_type": "Both", "inputs": {"one": ["4", 0], "two": ["4", 0]}},
+        "4": {"class_type": "Both", "inputs": {"one": ["1", 0], "two": ["1", 0]}},
+        "5": {"class_type": "Save", "inputs": {"latent": ["1", 0]}},
+    }
+    findings = validate_prompt(prompt, object_info)
+    assert [finding.node_id for finding in findings] == ["1", "2", "3", "4"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=25))
+def test_groups_that_wait_for_each_other_are_those_that_reach_themselves(links: list[tuple[int, int]]) -> None:
+    prompt: dict[str, Any] = {str(node): {"class_type": "X", "inputs": {}} for node in range(10)}
+    for number, (taker, source) in enumerate(links):
+        prompt[str(taker)]["inputs"][f"i{number}"] = [str(source), 0]
+    reached = {node: upstream(prompt, list(sources(prompt[node]))) for node in prompt}
+    expected = {node for node in prompt if node in reached[node]}
+    groups = cycles(prompt, list(prompt))
+    assert {node for group in groups for node in group} == expected
+    for group in groups:
+        assert all(set(group) <= reached[node] for node in group)
+
+
+DYNAMIC = {
+    "Make": described({}, ["IMAGE"]),
+    "Show": described(
+        {
+            "mode": [
+                "COMFY_DYNAMICCOMBO_V3",
+                {
+                    "options": [
+                        {"key": "size", "inputs": {"required": {"width": ["INT", {"min": 1, "max": 9}]}}},
+                        {"key": "file", "inputs": {"optional": {"kind": ["COMBO", {"options": ["png", "jpg"]}]}}},
+                    ]
+                },
+            ],
+            "images": [
+                "COMFY_AUTOGROW_V3",
+                {"template": {"input": {"required": {"image": ["IMAGE", {}]}}, "prefix": "image", "min": 1, "max": 3}},
+            ],
+        },
+        [],
+        output_node=True,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "found"),
+    [
+        ({"mode": "size", "mode.width": 3}, []),
+        ({"mode": "size", "mode.width": 30}, [("value_bigger_than_max", "mode.width")]),
+        ({"mode": "size"}, [("required_input_missing", "mode.width")]),
+        ({"mode": "file"}, []),
+        ({"mode": "file", "mode.kind": "gif"}, [("value_not_in_list", "mode.kind")]),
+        ({"mode": "other"}, [("value_not_in_list", "mode")]),
+        ({}, [("required_input_missing", "mode")]),
+        ({"mode": "file", "images.image0": 3}, [("invalid_input_type", "images.image0")]),
+        ({"mode": "file", "images.image2": ["9", 0]}, [("exception_during_validation", "images.image2")]),
+        ({"mode": "file", "images.image3": ["1", 0]}, [("unknown_input", "images.image3")]),
+    ],
+)
+def test_inputs_that_appear_by_choice_are_judged_under_their_whole_names(
+    inputs: dict[str, Any], found: list[tuple[str, str]]
+) -> None:
+    prompt = {
+        "1": {"class_type": "Make", "inputs": {}},
+        "2": {"class_type": "Show", "inputs": {"images.image0": ["1", 0], **inputs}},
+    }
+    errors = errors_in(validate_prompt(prompt, DYNAMIC))
+    assert [(finding.code, finding.input) for finding in errors] == found
+    assert all(finding.fix for finding in errors)
+
+
+def test_a_group_that_grows_must_have_its_first_inputs() -> None:
+    prompt = {"2": {"class_type": "Show", "inputs": {"mode": "file"}}}
+    assert only(validate_prompt(prompt, DYNAMIC)).input == "images.image0"
+
+
+@pytest.mark.parametrize(
+    ("value", "files", "code"),
+    [
+        ("x.png", {}, None),
+        ("y.png", {}, "custom_validation_failed"),
+        ("y.png", {"y.png": True}, None),
+        ("sub/y.png", {}, None),
+        ("sub/y.png", {"sub/y.png": False}, "custom_validation_failed"),
+        ("y.png [output]", {}, None),
+        ("y.png [output]", {"y.png [output]": False}, "custom_validation_failed"),
+        ("../y.png", {"../y.png": True}, "custom_validation_failed"),
+        ("/y.png", {"/y.png": True}, "custom_validation_failed"),
+        ("C:\\y.png", {"C:\\y.png": True}, "custom_validation_failed"),
+        ("", {}, "custom_validation_failed"),
+        (3, {}, "exception_during_validation"),
+    ],
+)
+def test_input_files_are_looked_for(value: Any, files: dict[str, bool], code: str | None) -> None:
+    object_info = {**OBJECT_INFO, "Show": described({"image": ["IMAGE"]}, [], output_node=True)}
+    prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": value}},
+        "2": {"class_type": "Show", "inputs": {"image": ["1", 0]}},
+    }
+    errors = errors_in(validate_prompt(prompt, object_info, files))
+    assert [finding.code for finding in errors] == ([code] if code else [])
+    assert all(finding.fix for finding in errors)
+
+
+def test_an_input_whose_name_went_wrong_is_told_from_the_editors_own() -> None:
+    prompt = sound()
+    prompt["2"]["inputs"]["mod"] = "x"
+    prompt["2"]["inputs"]["upload"] = "image"
+    findings = validate_prompt(prompt, CLASSES)
+    assert warnings(findings) == ["unknown_input"]
+    assert findings[0].fix == "Did you mean 'mode'?"
+
+
+def test_a_link_to_an_input_that_a_core_class_does_not_have_makes_the_run_fail() -> None:
+    prompt = sound()
+    prompt["2"]["inputs"]["extra"] = ["1", 0]
+    finding = only(validate_prompt(prompt, CLASSES))
+    assert (finding.code, finding.input) == ("unknown_input", "extra")
+    assert "the run fails" in finding.message
+
+
+def test_partner_nodes_are_named_as_spending_credits() -> None:
+    object_info = {**OBJECT_INFO, "Paid": described({}, [], output_node=True, api_node=True)}
+    findings = validate_prompt({"1": {"class_type": "Paid", "inputs": {}}}, object_info)
+    assert [(finding.severity, finding.code, finding.node_id) for finding in findings] == [
+        ("warning", "partner_node", "1")
+    ]
 
 
 def test_only_outputs_behind_a_fault_are_dropped() -> None:
@@ -172,6 +320,15 @@ def test_deep_chain_needs_no_recursion() -> None:
         prompt[str(index)] = {"class_type": "Through", "inputs": {"latent": [str(index - 1), 0]}}
     prompt["save"] = {"class_type": "Save", "inputs": {"latent": ["9999", 0]}}
     assert validate_prompt(prompt, NodeClasses.from_object_info(object_info)) == []
+
+
+def test_values_nested_without_end_are_only_faults() -> None:
+    deep: Any = []
+    for _ in range(20_000):
+        deep = [deep]
+    prompt = sound()
+    prompt["2"]["inputs"] |= {"steps": {"__value__": deep}, "model": [deep, deep], "mode": {"a": deep}}
+    assert {finding.input for finding in errors_in(validate_prompt(prompt, CLASSES))} == {"steps", "model", "mode"}
 
 
 JSON = st.recursive(

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from comfyui_api.convert import Conversion, convert_workflow
+    from comfyui_api.findings import Finding
     from comfyui_api.node_class import NodeClasses
+    from comfyui_api.validate import validate_prompt
 
 __version__ = "0.1.0"
-__all__ = ["Conversion", "NodeClasses", "convert_workflow"]
+__all__ = ["Conversion", "Finding", "NodeClasses", "convert_workflow", "validate_prompt"]
 
 _ROOMS = {
     "Conversion": "comfyui_api.convert",
+    "Finding": "comfyui_api.findings",
     "NodeClasses": "comfyui_api.node_class",
     "convert_workflow": "comfyui_api.convert",
+    "validate_prompt": "comfyui_api.validate",
 }
 
 

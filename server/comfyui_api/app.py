@@ -46,6 +46,8 @@ THE_REST = {
     "texts": "the server's history has all of them",
     "dropped_outputs": "the others depend on the same findings",
     "stopped": "all of them are stopped",
+    "repair.packs": "install these and validate again",
+    "repair.models": "get these and validate again",
 }
 
 log = logging.getLogger(__name__)
@@ -159,21 +161,37 @@ def fitted(result: dict[str, Any], limit: int) -> dict[str, Any]:
 
     `cut` tells of each list how many there were and where the others are.
     """
-    whole = {name: len(value) for name, value in result.items() if isinstance(value, list)}
+    whole = {place: len(value) for place, value in _lists(result).items()}
     while len(_compact(result)) > limit:
-        lengths = {
-            name: len(_compact(value)) for name, value in result.items() if isinstance(value, list) and value[1:]
-        }
+        lengths = {place: len(_compact(value)) for place, value in _lists(result).items() if value[1:]}
         if not lengths:
             break
-        longest = max(lengths, key=lambda name: lengths[name])
-        kept = result[longest][: len(result[longest]) * 3 // 4]
-        note = f"the first {len(kept)} of {whole[longest]}; {THE_REST.get(longest, 'ask for less at a time')}"
-        result = {**result, longest: kept, "cut": {**result.get("cut", {}), longest: note}}
+        longest = max(lengths, key=lambda place: lengths[place])
+        kept = _lists(result)[longest]
+        kept = kept[: len(kept) * 3 // 4]
+        name = ".".join(longest)
+        note = f"the first {len(kept)} of {whole[longest]}; {THE_REST.get(name, 'ask for less at a time')}"
+        result = {**_with(result, longest, kept), "cut": {**result.get("cut", {}), name: note}}
     for length in (2000, 500, 100):
         if len(_compact(result)) > limit:
             result = _with_short_texts(result, length)
     return result
+
+
+def _lists(result: dict[str, Any]) -> dict[tuple[str, ...], list[Any]]:
+    """The lists of a result and of the objects in it, by their place."""
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for name, value in result.items():
+        if isinstance(value, list):
+            found[name,] = value
+        elif isinstance(value, dict):
+            found |= {(name, key): item for key, item in value.items() if isinstance(item, list)}
+    return found
+
+
+def _with(result: dict[str, Any], place: tuple[str, ...], value: list[Any]) -> dict[str, Any]:
+    name, *below = place
+    return {**result, name: {**result[name], below[0]: value} if below else value}
 
 
 def _with_short_texts(value: Any, length: int) -> Any:

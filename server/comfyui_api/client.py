@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -29,10 +29,17 @@ from comfyui_api.errors import (
     FileProblem,
     InvalidArgument,
     PromptRejected,
+    ServerError,
     UnexpectedReply,
 )
 from comfyui_api.graph import Prompt
+from comfyui_api.object_info import Entry, ObjectInfoSplitter
+from comfyui_api.packs import ClaimingPack, InstalledPack, NodeReplacement
 from comfyui_api.runs import FolderType, HistoryEntry, QueuedPrompt, QueueState, SystemStats, UploadedFile
+
+if TYPE_CHECKING:  # what mending reads is imported when something has to be mended: the server starts without it
+    from comfyui_api.import_failures import ImportFailure, StartupLog
+    from comfyui_api.model_sources import ModelSource
 
 T = TypeVar("T")
 
@@ -41,7 +48,14 @@ QUEUE_LIMIT = 512 * 2**20  # a thousand waiting runs with their workflows
 RETRY_SECONDS = 10.0
 ERROR_TEXT_LIMIT = 64 * 2**10
 PARSED_ASIDE = 2**20  # larger replies are parsed in a thread, so that others are served meanwhile
-OBJECT_INFO_LIMIT = 512 * 2**20
+OBJECT_INFO_LIMIT = 4 * 2**30  # it goes to the disk, entry by entry
+SPLIT_AT_ONCE = 2**20
+ASKED_AT_ONCE = 4  # ComfyUI answers one after the other; more would only hold up its other callers
+FOLDERS_LIMIT = 500
+NO_MODELS = ("custom_nodes", "datasets")  # listed beside the model folders, with every file in them
+# What a server may have to say beyond its own routes is worth a few seconds and megabytes, and no error.
+EXTRA_SECONDS = 5.0
+EXTRA_LIMIT = 32 * 2**20
 
 NOT_SERVED = (400, 403, 404)  # what /view answers for a file that is not there or not to be had
 # What parsing a reply of another shape can raise.
@@ -89,9 +103,34 @@ class ComfyClient:
     async def system_stats(self) -> SystemStats:
         return self._parse(replies.system_stats, await self._read("/system_stats"))
 
-    async def object_info(self) -> dict[str, Any]:
-        """All node classes as they come, {class_type: description}: the inventory parses them one by one."""
-        return self._parse(replies.json_object, await self._read("/object_info", limit=OBJECT_INFO_LIMIT))
+    async def object_info(self) -> AsyncGenerator[list[Entry]]:
+        """All node classes, in pieces as they come: they may be 100 MB. Where it breaks off it is not asked again."""
+        path, splitter = "/object_info", ObjectInfoSplitter()
+        head, received, found = b"", 0, 0
+        try:
+            with self._translated(path):
+                async with self.http.stream("GET", path) as response:
+                    await self._check(response, path)
+                    async for piece in _pieces(response, SPLIT_AT_ONCE):
+                        head, received = head or bytes(piece[:2000]), received + len(piece)
+                        if received > OBJECT_INFO_LIMIT:
+                            raise _too_large(path, OBJECT_INFO_LIMIT)
+                        # In a thread: others are served meanwhile.
+                        entries = await anyio.to_thread.run_sync(splitter.feed, piece)
+                        found += len(entries)
+                        yield entries
+            entries = await anyio.to_thread.run_sync(splitter.finish)
+        except ValueError as exc:
+            if found == 0:
+                raise self._not_comfyui(path, head) from exc
+            raise UnexpectedReply(
+                f"The node classes that {self.url} tells are broken: {exc}.", "A proxy on the way may be breaking them."
+            ) from exc
+        if found + len(entries) == 0:
+            raise UnexpectedReply(
+                f"The server at {self.url} tells no node classes.", "Check that this address is a ComfyUI server."
+            )
+        yield entries
 
     async def object_info_of(self, class_type: str) -> dict[str, Any] | None:
         """One node class as it comes, or None where the server does not have it."""
@@ -99,16 +138,48 @@ class ComfyClient:
         entry = reply.get(class_type)
         return entry if isinstance(entry, dict) else None
 
-    async def models(self) -> dict[str, list[str]]:
-        """The model files of every folder. A folder that cannot be listed is left out."""
-        folders = self._parse(replies.names, await self._read("/models"))
-        found = {}
-        for folder in folders:
-            try:
-                found[folder] = self._parse(replies.names, await self._read(f"/models/{_quoted(folder)}"))
-            except UnexpectedReply:
-                continue
-        return found
+    async def models(self) -> dict[str, dict[str, int | None]]:
+        """The model files of every folder, {folder: {file: size in bytes}}; None where no size is told.
+
+        A folder that cannot be listed is left out.
+        """
+        folders = self._parse(replies.names, await self._read("/models"))[:FOLDERS_LIMIT]
+        found: dict[str, dict[str, int | None]] = {}
+        failures: list[ServerError] = []
+        at_once = anyio.CapacityLimiter(ASKED_AT_ONCE)
+
+        async def list_folder(folder: str) -> None:
+            async with at_once:
+                try:
+                    found[folder] = await self._model_files(folder)
+                except (UnexpectedReply, ComfyFailed):
+                    return
+                except ServerError as exc:
+                    failures.append(exc)
+                    tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for folder in folders:
+                if folder not in NO_MODELS:
+                    tasks.start_soon(list_folder, folder)
+        if failures:
+            raise failures[0]
+        return {folder: found[folder] for folder in folders if folder in found}
+
+    async def _model_files(self, folder: str) -> dict[str, int | None]:
+        files = self._parse(replies.names, await self._read(f"/models/{_quoted(folder)}"))
+        if not files:
+            return {}
+        try:
+            # It lists other files than a loader does, but knows the sizes.
+            sizes = self._parse(replies.file_sizes, await self._read(f"/experiment/models/{_quoted(folder)}"))
+        except (UnexpectedReply, ComfyFailed, AccessDenied):
+            sizes = {}
+        return {file: sizes.get(file) for file in files}
+
+    async def embeddings(self) -> list[str]:
+        """The embeddings as prompts name them, without the ending."""
+        return self._parse(replies.names, await self._read("/embeddings"))
 
     async def queue(self) -> QueueState:
         return self._parse(replies.queue_state, await self._read("/queue", limit=QUEUE_LIMIT))
@@ -182,6 +253,89 @@ class ComfyClient:
                     )
                 await self._check(response, "/view")
                 yield response
+
+    async def node_replacements(self) -> dict[str, list[NodeReplacement]]:
+        """The renamed classes that a recent server replaces by itself, as {old class: replacements}."""
+        return await self._extra(replies.node_replacements, "/node_replacements") or {}
+
+    async def startup_log(self) -> StartupLog | None:
+        """Which packs the server imported at its start and which failed, as far as its log still has it; None where
+        it shows no log. A server that has run for long may have nothing left of it."""
+        from comfyui_api.import_failures import read_startup  # noqa: PLC0415
+
+        return await self._extra(lambda raw: read_startup(replies.log(raw)), "/internal/logs/raw", "/internal/logs")
+
+    async def installed_packs(self) -> dict[str, InstalledPack] | None:
+        """The node packs by folder, as the server's ComfyUI-Manager has them; None where it has no Manager.
+
+        Packs that are neither from the registry nor a git checkout are not among them.
+        """
+        from comfyui_api import manager  # noqa: PLC0415
+
+        return await self._extra(manager.installed_packs, "/v2/customnode/installed", "/customnode/installed")
+
+    async def manager_import_failure(self, folder: str, pack: InstalledPack) -> ImportFailure | None:
+        """Why the pack in this folder could not be imported, which the Manager keeps longer than the log does.
+
+        None where there is no failure, no Manager, and for packs that the Manager knows neither by id nor address.
+        """
+        from comfyui_api import manager  # noqa: PLC0415
+
+        with anyio.move_on_after(EXTRA_SECONDS):
+            # Of a git checkout the Manager may know the address alone: its id only where the registry has it.
+            for key, name in (("url", pack.repository), ("cnr_id", pack.cnr_id)):
+                if name is None:
+                    continue
+                failure = await self._extra(
+                    lambda raw: manager.import_failure(raw, folder),
+                    "/v2/customnode/import_fail_info",
+                    "/customnode/import_fail_info",
+                    body={key: name},
+                )
+                if failure is not None:
+                    return failure
+        return None
+
+    async def manager_packs(self, class_types: Collection[str]) -> dict[str, list[ClaimingPack]] | None:
+        """The packs that have these node classes by the Manager's list, the likeliest first; None without a Manager.
+
+        The list is the one that the Manager has: version 3 would fetch a newer one in the mode `cache`, version 4
+        does that by itself at its start.
+        """
+        from comfyui_api import manager  # noqa: PLC0415
+
+        return await self._extra(
+            lambda raw: manager.claiming_packs(raw, class_types),
+            "/v2/customnode/getmappings?mode=cache",
+            "/customnode/getmappings?mode=local",
+        )
+
+    async def manager_models(self) -> list[ModelSource] | None:
+        """The models in the Manager's list; None without a Manager, and with version 4 in its own new interface."""
+        from comfyui_api import manager  # noqa: PLC0415
+
+        return await self._extra(
+            manager.model_sources, "/v2/externalmodel/getlist?mode=cache", "/externalmodel/getlist?mode=local"
+        )
+
+    async def _extra(self, parse: Callable[[Any], T], *paths: str, body: Mapping[str, Any] | None = None) -> T | None:
+        """The first of these routes that answers in the right form; None where none does within EXTRA_SECONDS.
+
+        Never an error: what such a route tells makes an answer better, and no answer depends on it.
+        """
+        request: dict[str, Any] = {"method": "GET"}
+        if body is not None:
+            headers = {"Content-Type": "application/json"}
+            request = {"method": "POST", "content": json.dumps(body).encode("ascii"), "headers": headers}
+        with anyio.move_on_after(EXTRA_SECONDS):
+            for path in paths:
+                try:
+                    return parse(await self._call(path=path, limit=EXTRA_LIMIT, **request))
+                except (ComfyUnreachable, ComfySilent):
+                    return None
+                except (ComfyError, *MALFORMED):
+                    continue
+        return None
 
     async def _read(self, path: str, *, limit: int = REPLY_LIMIT) -> Any:
         try:
@@ -342,11 +496,26 @@ async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytearra
     async for chunk in response.aiter_bytes():
         content += chunk
         if len(content) > limit:
-            raise UnexpectedReply(
-                f"The answer to {path} is larger than {limit // 2**20} MB and was not read further.",
-                "Check that this address is a ComfyUI server.",
-            )
+            raise _too_large(path, limit)
     return content
+
+
+async def _pieces(response: httpx2.Response, size: int) -> AsyncIterator[bytearray]:
+    """The content in pieces of at least this size, but for the last."""
+    piece = bytearray()
+    async for chunk in response.aiter_bytes():
+        piece += chunk
+        if len(piece) >= size:
+            yield piece
+            piece = bytearray()
+    yield piece
+
+
+def _too_large(path: str, limit: int) -> UnexpectedReply:
+    return UnexpectedReply(
+        f"The answer to {path} is larger than {limit // 2**20} MB and was not read further.",
+        "Check that this address is a ComfyUI server.",
+    )
 
 
 def _reason(exc: BaseException) -> str:

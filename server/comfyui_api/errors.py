@@ -14,6 +14,7 @@ ComfyError
 │   ├── FileGone             the server does not have this file, or gave only a part of it
 │   └── UnexpectedReply      an answer that is not ComfyUI's
 ├── FileProblem              a local file could not be read or written
+├── DownloadFailed           a model file could not be had from where it is offered
 └── SandboxError             the embedded ComfyUI could not be installed, started or stopped
 """
 
@@ -97,6 +98,10 @@ class UnexpectedReply(ServerError):
 
 class FileProblem(ComfyError):
     code = "file_problem"
+
+
+class DownloadFailed(ComfyError):
+    code = "download_failed"
 
 
 class SandboxError(ComfyError):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio.to_thread
 
 from comfyui_api.errors import ComfySilent, FileProblem, ServerError
 from comfyui_api.inventory import Inventory, update_classes
+from comfyui_api.inventory.saved import saved_classes
 from comfyui_api.node_class import NodeClasses
-from comfyui_api.status import refresh_inventory
+from comfyui_api.stocktake import refresh_files, refresh_inventory
 from comfyui_api.workspace import Connection, Workspace
 
 ASKED_SINGLY = 20  # for more classes than these the whole inventory is asked for
@@ -24,9 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Known:
-    """What a conversion and a verdict can rest on; no `node_classes` where nothing is known.
+    """What a conversion and a verdict can rest on; no `node_classes` where none are known.
 
-    `fresh`: just asked; `online`: the server was not found missing; `trouble`: what is to be said about it.
+    `inventory` has the models and packs; it may be there without node classes. `fresh`: just asked; `online`: the
+    server was not found missing; `trouble`: what is to be said about it; `source`: the file that told it, in place of
+    a server.
     """
 
     node_classes: NodeClasses | None
@@ -34,6 +38,16 @@ class Known:
     fresh: bool = False
     online: bool = True
     trouble: str | None = None
+    source: str | None = None
+
+
+def told_by_file(path: Path) -> Known:
+    """What a saved reply of /object_info tells, in place of a server: its node classes, and nothing else.
+
+    Each class stays text until it is asked for, as there may be 100 MB of them. Raises FileProblem.
+    """
+    trouble = f"it was not asked, as {path.name} was given"
+    return Known(saved_classes(path), online=False, trouble=trouble, source=path.name)
 
 
 def classes_of(known: Known) -> NodeClasses:
@@ -43,30 +57,38 @@ def classes_of(known: Known) -> NodeClasses:
 
 
 async def what_is_known(workspace: Workspace, connection: Connection) -> Known:
-    """The node classes of the inventory; asked of the server where it is stale, missing or damaged.
+    """The node classes of the inventory; asked of the server where it is stale, missing or damaged, or was never told
+    by the server itself.
 
     Raises ComfySilent where a server is there and silent, and nothing was known of it before.
     """
     inventory, _ = workspace.known_inventory(connection)
-    if inventory is not None and not inventory.is_stale(datetime.now(UTC)):
-        try:
-            return Known(inventory.node_classes(), inventory)
-        except FileProblem:
-            inventory = None  # the file was broken meanwhile: the server tells anew
+    classes = inventory.node_classes() if inventory is not None else None
+    if inventory is not None and classes is not None and _holds(inventory) and not connection.inventory_doubted:
+        return Known(classes, inventory)
     try:
         return await _refreshed(connection)
     except ComfySilent:
-        if inventory is None:
+        if classes is None:
             raise  # a server that is there and silent will not take a prompt either
-        return Known(inventory.node_classes(), inventory, online=False, trouble="it gives no answer")
+        return Known(classes, inventory, online=False, trouble="it gives no answer")
     except ServerError as exc:
-        classes = inventory.node_classes() if inventory is not None else None
         return Known(classes, inventory, online=False, trouble=str(exc))
+
+
+def _holds(inventory: Inventory) -> bool:
+    """Whether the server need not be asked: what was read from files is only for when it is not there."""
+    return inventory.mode == "online" and not inventory.is_stale(datetime.now(UTC))
+
+
+def doubt(connection: Connection) -> None:
+    """The server decided otherwise than its inventory says: ask it for everything before the inventory counts again."""
+    connection.inventory_doubted = True
 
 
 async def _refreshed(connection: Connection) -> Known:
     refreshed = await refresh_inventory(connection)
-    return Known(refreshed.node_classes, refreshed.inventory, fresh=True, trouble=refreshed.trouble)
+    return Known(refreshed.inventory.node_classes(), refreshed.inventory, fresh=True, trouble=refreshed.trouble)
 
 
 async def with_classes(
@@ -74,23 +96,45 @@ async def with_classes(
 ) -> tuple[Known, Result]:
     """Do some work over the node classes, in a thread of its own; what is known afterwards, and the result.
 
-    Classes are read from the cache one by one: where that turns out to be damaged, the server's answer takes its place.
+    Classes are read from the cache one by one: where that turns out to be damaged, the server's answer takes its
+    place. Raises FileProblem where the server gives none.
     """
     try:
         return known, await anyio.to_thread.run_sync(work, classes_of(known))
-    except FileProblem:
-        known = await _refreshed(connection)
+    except FileProblem as damage:
+        try:
+            known = await _refreshed(connection)
+        except ServerError:
+            raise damage from None
     return known, await anyio.to_thread.run_sync(work, classes_of(known))
 
 
 async def asked_again(connection: Connection, known: Known, names: set[str]) -> Known:
-    """What is known after asking the server again for these classes: packs and files come and go."""
+    """What is known after asking the server again for these classes: packs and files come and go.
+
+    Where its answers contradict the inventory, its files and packs are asked for again too.
+    """
     if len(names) > ASKED_SINGLY or known.node_classes is None:
         return await _refreshed(connection)
     entries = {name: await connection.client.object_info_of(name) for name in sorted(names)}
-    if connection.inventory is not None:
-        try:
+    inventory = known.inventory
+    try:
+        if connection.inventory is not None and await anyio.to_thread.run_sync(
+            _contradict, connection.inventory, entries
+        ):
             connection.inventory = await anyio.to_thread.run_sync(update_classes, connection.inventory, entries)
-        except FileProblem as exc:
-            log.warning("%s", exc)  # for this verdict the answers themselves do
-    return replace(known, node_classes=known.node_classes.updated(entries))
+            await refresh_files(connection)
+            inventory = connection.inventory
+    except FileProblem as exc:
+        log.warning("%s", exc)  # for this verdict the answers themselves do
+    try:
+        classes = await anyio.to_thread.run_sync(known.node_classes.updated, entries)
+    except FileProblem:
+        return await _refreshed(connection)
+    return replace(known, inventory=inventory, node_classes=classes)
+
+
+def _contradict(inventory: Inventory, entries: Mapping[str, Any]) -> bool:
+    return inventory.classes is not None and any(
+        inventory.classes.read(name) != entry for name, entry in entries.items()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 OutputType: TypeAlias = str | tuple[Any, ...]
@@ -62,6 +63,11 @@ class NodeClass:
     def is_core(self) -> bool:
         return not self.python_module.startswith("custom_nodes")
 
+    @cached_property
+    def has_dynamic_inputs(self) -> bool:
+        """Whether what a node gives decides which inputs it has."""
+        return any(spec.is_dynamic for spec in self.inputs.values())
+
 
 class NodeClasses:
     """All node classes of one server, by class_type.
@@ -79,6 +85,11 @@ class NodeClasses:
     def from_object_info(cls, object_info: Mapping[str, Any]) -> NodeClasses:
         """From the JSON of /object_info: {class_type: description}."""
         return cls(object_info, object_info.get)
+
+    @classmethod
+    def of(cls, node_classes: NodeClasses | Mapping[str, Any]) -> NodeClasses:
+        """Node classes as they are, or from the JSON of /object_info."""
+        return node_classes if isinstance(node_classes, NodeClasses) else cls.from_object_info(node_classes)
 
     def updated(self, entries: Mapping[str, Any]) -> NodeClasses:
         """The same classes with some replaced by newer descriptions; None takes a class out."""
@@ -144,6 +155,21 @@ def parse_input(name: str, spec: Any, *, required: bool) -> InputSpec | None:
         listed = tuple(options) if isinstance(options, list) and not config.get("remote") else None
         return InputSpec(name, "COMBO", required, listed, config=config)
     return InputSpec(name, str(kind), required, config=config)
+
+
+def types_match(received: OutputType, spec: InputSpec) -> bool:
+    """Whether an output may be linked to an input (comfy_execution/validation.py): unions like "INT,FLOAT" match by
+    what they have in common. Wildcards and V3 match types count as fitting, since /object_info does not show how
+    their classes compare."""
+    if spec.legacy_combo:
+        return received in (spec.options, "*")
+    if not isinstance(received, str):
+        return spec.type in ("*", "COMBO")
+    if received == spec.type or received.startswith("COMFY_") or spec.type.startswith("COMFY_"):
+        return True
+    given = {part.strip() for part in received.split(",")}
+    taken = {part.strip() for part in spec.type.split(",")}
+    return "*" in given | taken or not given.isdisjoint(taken)
 
 
 def _output_type(declared: Any) -> OutputType:

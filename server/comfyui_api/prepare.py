@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from comfyui_api.convert import Conversion, Note, convert_workflow
 from comfyui_api.errors import ComfyUnreachable, ServerError, UnknownName
+from comfyui_api.findings import Note
 from comfyui_api.graph import Prompt, sendable
 from comfyui_api.known import Known, asked_again, classes_of, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
@@ -20,6 +20,9 @@ from comfyui_api.repair import closest
 from comfyui_api.storage import stands
 from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recognise
 from comfyui_api.workspace import Connection, Workspace
+
+if TYPE_CHECKING:
+    from comfyui_api.convert import Conversion
 
 ADDRESSES_SHOWN = 40
 INPUTS_SHOWN, TEXT_SHOWN = 60, 80
@@ -59,9 +62,13 @@ def load_workflow(workspace: Workspace, workflow: str | dict[str, Any]) -> Loade
 
 
 async def prepare(
-    workspace: Workspace, connection: Connection, loaded: LoadedWorkflow, inputs: dict[str, Any]
+    workspace: Workspace,
+    connection: Connection,
+    loaded: LoadedWorkflow,
+    inputs: dict[str, Any],
+    known: Known | None = None,
 ) -> Prepared:
-    """Convert a loaded workflow where it needs to be, and put the overrides into it.
+    """Convert a loaded workflow where it needs to be, and put the overrides into it; by `known` where it is given.
 
     Raises UnknownName for an override that names no input.
     """
@@ -70,7 +77,7 @@ async def prepare(
     prepared = Prepared(loaded, sendable(loaded.content) if is_api else None, ui)
     if is_api and (ui is None or not inputs):
         return _overridden(prepared, inputs, None)
-    known = await what_is_known(workspace, connection)
+    known = known or await what_is_known(workspace, connection)
     if ui is None or known.node_classes is None:
         return _overridden(replace(prepared, known=known), inputs, None)
     known, conversion = await _convert(connection, known, ui)
@@ -96,6 +103,8 @@ async def _convert(connection: Connection, known: Known, ui: dict[str, Any]) -> 
 
 def converted(ui: dict[str, Any], node_classes: NodeClasses) -> Conversion:
     """A UI workflow as the editor would send it now: with choices of this moment, and its date."""
+    from comfyui_api.convert import convert_workflow  # noqa: PLC0415  # the server starts without it
+
     return convert_workflow(ui, node_classes, choose=random.randrange, now=datetime.now())
 
 

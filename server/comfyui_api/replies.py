@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from comfyui_api.packs import NodeReplacement
 from comfyui_api.runs import (
     Device,
     ExecutionError,
@@ -31,9 +32,23 @@ def json_object(raw: Any) -> dict[str, Any]:
 
 
 def names(raw: Any) -> list[str]:
+    return [item for item in _list(raw) if isinstance(item, str)]
+
+
+def _list(raw: Any) -> list[Any]:
     if not isinstance(raw, list):
         raise TypeError(f"a list was expected, not {type(raw).__name__}")
-    return [item for item in raw if isinstance(item, str)]
+    return raw
+
+
+def file_sizes(raw: Any) -> dict[str, int]:
+    """/experiment/models/{folder} as {file: bytes}. Of a name in several paths the first counts, as in loading it."""
+    sizes: dict[str, int] = {}
+    for item in _list(raw):
+        name, size = (item.get("name"), item.get("size")) if isinstance(item, dict) else (None, None)
+        if isinstance(name, str) and type(size) is int and 0 <= size < 2**62:
+            sizes.setdefault(name, size)
+    return sizes
 
 
 def system_stats(raw: Any) -> SystemStats:
@@ -214,6 +229,48 @@ def _output_file(node_id: str, filename: str, subfolder: Any, folder: Any) -> Ou
         subfolder=subfolder if isinstance(subfolder, str) else "",
         type=folder,
     )
+
+
+def log(raw: Any) -> str:
+    """The text of /internal/logs/raw, and of /internal/logs, which has a stamp before each write."""
+    if isinstance(raw, str):
+        return raw
+    entries = json_object(raw)["entries"]
+    return "".join(str(entry["m"]) for entry in entries if isinstance(entry, dict) and "m" in entry)
+
+
+def node_replacements(raw: Any) -> dict[str, list[NodeReplacement]]:
+    """/node_replacements of recent servers: what took each old class's place. Broken entries are passed over."""
+    found = {}
+    for old, entries in json_object(raw).items():
+        replacements = [
+            _node_replacement(entry)
+            for entry in (entries if isinstance(entries, list) else [])
+            if isinstance(entry, dict) and isinstance(entry.get("new_node_id"), str)
+        ]
+        if replacements:
+            found[old] = replacements
+    return found
+
+
+def _node_replacement(entry: dict[str, Any]) -> NodeReplacement:
+    inputs = _pairs(entry.get("input_mapping"), "new_id", str)
+    outputs = _pairs(entry.get("output_mapping"), "old_idx", int)
+    taken = {pair["new_id"]: pair["old_id"] for pair in inputs or () if isinstance(pair.get("old_id"), str)}
+    moved = {pair["old_idx"]: pair["new_idx"] for pair in outputs or () if isinstance(pair.get("new_idx"), int)}
+    return NodeReplacement(
+        new_class=entry["new_node_id"],
+        inputs=None if inputs is None else taken,
+        set_values={pair["new_id"]: pair["set_value"] for pair in inputs or () if "set_value" in pair},
+        outputs=None if outputs is None else moved,
+    )
+
+
+def _pairs(raw: Any, key: str, kind: type) -> list[dict[str, Any]] | None:
+    """The sound pairs of a mapping, None where there is no mapping: then all stays as it is."""
+    if not isinstance(raw, list):
+        return None
+    return [pair for pair in raw if isinstance(pair, dict) and isinstance(pair.get(key), kind)]
 
 
 _KINDS = {

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from comfyui_api.convert import Note
-from comfyui_api.findings import Finding
+from comfyui_api.findings import Finding, Note, Repair
 from comfyui_api.previews import Picture
 from comfyui_api.runs import Device, RunState
 
@@ -71,13 +70,17 @@ class Status(ToolResult):
 
 
 class Validation(ToolResult):
-    """validate_workflow. `valid`: no finding of severity error. `notes`: what the conversion of a UI workflow dropped,
+    """validate_workflow. `valid`: no finding of severity error. `dropped_outputs`: the output nodes that a run would
+    lose, where others are sound (allow_partial runs those). `repair`: what to install, download or update, over all
+    findings. `notes`: what the conversion of a UI workflow dropped,
     repaired or could not know; `inputs`: what queue_workflow's inputs can set in it, with the values as they are."""
 
     valid: bool
     format: Literal["api", "ui"]
     source: str
     findings: list[Finding]
+    dropped_outputs: list[str] | None = None
+    repair: Repair | None = None
     notes: list[Note] | None = None
     inputs: dict[str, Any] | None = None
     checked: list[str]
@@ -93,6 +96,7 @@ class Submission(ToolResult):
     queue_position: int | None = None
     server: str
     findings: list[Finding] = []
+    repair: Repair | None = None
     notes: list[Note] | None = None
     dropped_outputs: list[str] = []
     saved_path: str | None = None

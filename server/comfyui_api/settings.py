@@ -44,6 +44,16 @@ class Settings:
     write_folders: tuple[str, ...] = _setting(
         "COMFYUI_API_WRITE_FOLDERS", "folders outside the working folder that get_output may write to", ()
     )
+    comfyui_path: str = _setting(
+        "COMFYUI_API_COMFYUI_PATH",
+        "folder of a ComfyUI installation on this machine, that models are downloaded to",
+        "",
+    )
+    download_hosts: tuple[str, ...] = _setting(
+        "COMFYUI_API_DOWNLOAD_HOSTS",
+        "hosts that models are downloaded from; `default` stands for the known hubs and their storage",
+        ("default",),
+    )
     max_upload_mb: float = _setting("COMFYUI_API_MAX_UPLOAD_MB", "largest file that upload_image sends", 100.0)
     log_level: str = _setting("COMFYUI_API_LOG_LEVEL", "what goes to stderr: DEBUG, INFO, WARNING or ERROR", "WARNING")
     sandbox_home: str = _setting("COMFYUI_API_SANDBOX_HOME", "where sandboxes are installed", "")
@@ -65,8 +75,8 @@ def settings_table() -> list[tuple[str, str, str, str]]:
     """(key in the file, environment variable, what it is, default) of every setting."""
     rows = []
     for f in fields(Settings):
-        default = f.default if isinstance(f.default, str | float) else ""
-        rows.append((f.name, f.metadata["environment"], f.metadata["about"], str(default)))
+        default = ", ".join(f.default_factory()) if f.default_factory is not MISSING else str(f.default)
+        rows.append((f.name, f.metadata["environment"], f.metadata["about"], default))
     return rows
 
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import anyio.to_thread
-
-from comfyui_api.errors import ComfyUnreachable, FileProblem, ServerError
-from comfyui_api.inventory import Inventory, write_inventory
-from comfyui_api.node_class import NodeClasses
+from comfyui_api.errors import ComfyUnreachable, ServerError
+from comfyui_api.inventory import Inventory
 from comfyui_api.results import InventoryInfo, QueueCounts, Status
-from comfyui_api.workspace import Connection, Workspace
-
-
-@dataclass(frozen=True)
-class Refreshed:
-    """What a server said it has. `inventory` is None where it could not be kept, and `trouble` says why."""
-
-    node_classes: NodeClasses
-    inventory: Inventory | None = None
-    trouble: str | None = None
+from comfyui_api.stocktake import refresh_inventory
+from comfyui_api.workspace import Workspace
 
 
 async def check_status(workspace: Workspace, server: str | None, *, refresh: bool) -> Status:
-    """The state of a server. An inventory is made where there is none yet, or when `refresh` asks for it."""
+    """The state of a server. An inventory is made where there is none of the server's own telling yet, or when
+    `refresh` asks for it."""
     connection = workspace.connect(server)
     inventory, trouble = workspace.known_inventory(connection)
     notes = [trouble] if trouble else []
@@ -40,14 +29,16 @@ async def check_status(workspace: Workspace, server: str | None, *, refresh: boo
             still_works=_still_works(exc, inventory),
             notes=notes or None,
         )
-    if refresh or inventory is None:
+    if refresh or inventory is None or inventory.mode == "offline" or inventory.classes is None:
         try:
             refreshed = await refresh_inventory(connection)
         except ServerError as exc:
             notes.append(f"What is installed could not be asked: {exc}")
         else:
-            inventory = refreshed.inventory
+            # One that could not be kept is none that could be told of later.
+            inventory = refreshed.inventory if refreshed.trouble is None else None
             notes.extend([refreshed.trouble] if refreshed.trouble else [])
+            notes.extend(refreshed.remarks)
     return Status(
         online=True,
         server=connection.url,
@@ -62,37 +53,11 @@ async def check_status(workspace: Workspace, server: str | None, *, refresh: boo
     )
 
 
-async def refresh_inventory(connection: Connection) -> Refreshed:
-    """Ask the server for everything it has and write the inventory anew."""
-    asked = connection.inventory
-    async with connection.refreshing:
-        if connection.inventory is not None and connection.inventory is not asked:
-            # Another call did it while this one waited.
-            return Refreshed(connection.inventory.node_classes(), connection.inventory)
-        return await _refresh(connection)
-
-
-async def _refresh(connection: Connection) -> Refreshed:
-    client = connection.client
-    stats = await client.system_stats()
-    object_info = await client.object_info()
-    models = await client.models()
-    try:
-        inventory = connection.inventory = await anyio.to_thread.run_sync(
-            lambda: write_inventory(
-                connection.inventory_path, server=connection.url, stats=stats, object_info=object_info, models=models
-            )
-        )
-    except FileProblem as exc:
-        return Refreshed(NodeClasses.from_object_info(object_info), trouble=str(exc))
-    return Refreshed(inventory.node_classes(), inventory)
-
-
 def _still_works(reason: ServerError, inventory: Inventory | None) -> list[str]:
     works = []
     if isinstance(reason, ComfyUnreachable):
         works.append("queue_workflow: saves the workflow for loading it into ComfyUI by hand")
-    if inventory is not None:
+    if inventory is not None and inventory.classes is not None:
         works.append("validate_workflow: against the inventory")
     return works
 

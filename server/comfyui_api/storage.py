@@ -86,7 +86,7 @@ def write_new(target: Path, content: str) -> None:
     with temporary_beside(target) as temporary:
         temporary.write_text(content, encoding="utf-8")
         try:
-            _move_if_free(temporary, target)
+            move_if_free(temporary, target)
         except FileExistsError as exc:
             raise FileProblem(f"{target} exists already.", "Give another name, or remove it first.") from exc
 
@@ -100,7 +100,7 @@ def put_in_place(temporary: Path, target: Path) -> Path:
     candidate, number = target, 1
     while True:
         try:
-            _move_if_free(temporary, candidate)
+            move_if_free(temporary, candidate)
             return candidate
         except FileExistsError:
             if candidate.is_file() and _same_content(temporary, candidate):
@@ -109,7 +109,11 @@ def put_in_place(temporary: Path, target: Path) -> Path:
         candidate = target.with_name(f"{target.stem}-{number}{target.suffix}")
 
 
-def _move_if_free(temporary: Path, target: Path) -> None:
+def move_if_free(temporary: Path, target: Path) -> None:
+    """Give a finished file its name, in one step. Raises FileExistsError where the name is taken.
+
+    `temporary` may still be there afterwards, as another name of the same file.
+    """
     temporary.chmod(0o666 & ~UMASK)
     try:
         os.link(temporary, target)

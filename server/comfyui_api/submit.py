@@ -22,6 +22,7 @@ from comfyui_api.errors import (
 from comfyui_api.findings import Finding, errors_in, findings_of
 from comfyui_api.graph import Prompt, upstream
 from comfyui_api.jobs import Job
+from comfyui_api.known import doubt
 from comfyui_api.offline import SavedWorkflow, save_for_later
 from comfyui_api.prepare import Prepared, load_workflow, prepare, some
 from comfyui_api.repair import with_fixes
@@ -61,14 +62,14 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
     if prompt is None:
         saved = save_for_later(workspace, prepared, project=project, name=name)
         return _unconverted(connection, prepared.trouble, saved)
-    verdict = await judge(workspace, connection, prompt, prepared.known)
+    verdict = await judge(workspace, connection, prompt, prepared)
     sending, dropped = prompt, list[str]()
     if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:
         dropped = dropped_outputs(prompt, verdict.findings, verdict.node_classes)
         lost = set(dropped)
         sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in lost]
         if not order.allow_partial or not sound:
-            return _refused(connection, prepared, verdict.findings, dropped, sound)
+            return _refused(connection, prepared, verdict, dropped, sound)
         # Only what the sound outputs need is sent: a node class that is not installed would sink them too.
         needed = upstream(prompt, sound)
         sending = {node_id: node for node_id, node in prompt.items() if node_id in needed}
@@ -86,7 +87,10 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
         saved = save_for_later(workspace, prepared, project=project, name=name)
         return _saved(connection, exc, saved, prepared, verdict)
     except PromptRejected as exc:
-        return _refused(connection, prepared, _with_known_fixes(findings_of(exc.faults), prompt, verdict), [], [])
+        if verdict.node_classes is not None and not errors_in(verdict.findings):
+            doubt(connection)
+        found = _with_known_fixes(findings_of(exc.faults), prompt, verdict)
+        return _refused(connection, prepared, replace(verdict, findings=found), [], [])
     except ComfySilent:
         await workspace.jobs.add(job)  # it may have arrived: a later process must find it too
         raise
@@ -186,6 +190,7 @@ def _saved(
         status="saved_offline",
         server=connection.url,
         findings=verdict.findings,
+        repair=verdict.plan,
         notes=prepared.notes or None,
         saved_path=str(saved.path),
         message=f"{reason.message} {_not_validated(verdict)}{saved.how_to_load()}",
@@ -204,13 +209,14 @@ def _unconverted(connection: Connection, reason: str, saved: SavedWorkflow) -> S
 
 
 def _refused(
-    connection: Connection, prepared: Prepared, findings: list[Finding], dropped: list[str], sound: list[str]
+    connection: Connection, prepared: Prepared, verdict: Verdict, dropped: list[str], sound: list[str]
 ) -> Submission:
     partly = f" allow_partial=true would run the sound outputs {some(sound)}." if sound else ""
     return Submission(
         status="refused",
         server=connection.url,
-        findings=findings,
+        findings=verdict.findings,
+        repair=verdict.plan,
         notes=prepared.notes or None,
         dropped_outputs=dropped,
         message=f"Nothing was queued: mend the findings and queue again.{partly}",

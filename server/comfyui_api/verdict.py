@@ -2,152 +2,172 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from comfyui_api.dynamic_inputs import DYNAMIC_GROUP
 from comfyui_api.errors import ComfyUnreachable, ServerError
-from comfyui_api.findings import Finding, errors_in
+from comfyui_api.findings import Finding, Repair, errors_in
 from comfyui_api.graph import Prompt
-from comfyui_api.known import Known, asked_again, classes_of, what_is_known, with_classes
+from comfyui_api.known import Known, asked_again, classes_of, told_by_file, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
-from comfyui_api.prepare import load_workflow, overridable, prepare
+from comfyui_api.prepare import Prepared, load_workflow, overridable, prepare
 from comfyui_api.results import Validation
-from comfyui_api.runs import FolderType
-from comfyui_api.validate import uploads_to_look_up, validate_prompt
+from comfyui_api.validate import LookedUp, dropped_outputs, files_to_look_up, output_nodes, validate_prompt
+from comfyui_api.validate.files import LoadValue
 from comfyui_api.workspace import Connection, Workspace
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found, and what that rests on. `node_classes` is None where nothing is known of the server."""
+    """What was found, how to mend it, and what that rests on. `node_classes` is None where none are known."""
 
     findings: list[Finding]
     checked: list[str]
     not_checked: list[str]
     node_classes: NodeClasses | None
+    repair: Repair = field(default_factory=Repair)
+
+    @property
+    def plan(self) -> Repair | None:
+        """What would make it run; None where nothing is to be installed or updated."""
+        return self.repair if self.repair != Repair() else None
 
 
-async def validate_workflow(workspace: Workspace, workflow: str | dict[str, Any], server: str | None) -> Validation:
-    """The verdict on a workflow. Raises ComfyUnreachable where neither a server nor an inventory can tell anything."""
+async def validate_workflow(
+    workspace: Workspace, workflow: str | dict[str, Any], server: str | None, object_info: str | None = None
+) -> Validation:
+    """The verdict on a workflow; by a saved /object_info instead of a server where its path is given.
+
+    Raises ComfyUnreachable where neither a server nor an inventory can tell anything.
+    """
     loaded = load_workflow(workspace, workflow)
     connection = workspace.connect(server)
-    prepared = await prepare(workspace, connection, loaded, {})
-    known = prepared.known or await what_is_known(workspace, connection)
+    given = told_by_file(workspace.readable(object_info)) if object_info is not None else None
+    prepared = await prepare(workspace, connection, loaded, {}, given)
+    known = prepared.known or given or await what_is_known(workspace, connection)
+    prepared = replace(prepared, known=known)
     if prepared.prompt is None or known.node_classes is None:
         raise ComfyUnreachable(
             f"The workflow cannot be validated: nothing is known of the server. {known.trouble or ''}".strip(),
             "Once check_status has reached a server, validation works offline too.",
         )
-    verdict = await judge(workspace, connection, prepared.prompt, known)
+    verdict = await judge(workspace, connection, prepared.prompt, prepared)
+    outputs = output_nodes(prepared.prompt, classes_of(known))
+    dropped = dropped_outputs(prepared.prompt, verdict.findings, classes_of(known))
     return Validation(
         valid=not errors_in(verdict.findings),
         format=loaded.format,
         source=loaded.source,
         findings=verdict.findings,
-        notes=prepared.notes or None,
+        dropped_outputs=dropped if dropped and dropped != outputs else None,
+        repair=verdict.plan,
+        notes=[note for note in prepared.notes if note.code != "unknown_class"] or None,  # the findings have them
         inputs=overridable(prepared.prompt) if loaded.ui is not None else None,
         checked=verdict.checked,
         not_checked=verdict.not_checked,
     )
 
 
-async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, known: Known | None = None) -> Verdict:
+async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, prepared: Prepared) -> Verdict:
     """Validate by what is known of the server, asked for where the caller has not done so.
 
     What the inventory finds wrong is asked of the server again before it counts: files and packs come and go.
     """
-    known = known or await what_is_known(workspace, connection)
+    known = prepared.known or await what_is_known(workspace, connection)
     if known.node_classes is None:
         return Verdict([], [], [f"nothing is known of the server. {known.trouble or ''}".strip()], None)
-
-    def validate(node_classes: NodeClasses) -> list[Finding]:
-        return validate_prompt(prompt, node_classes)
-
-    known, findings = await with_classes(connection, known, validate)
-    online, trouble = known.online, known.trouble
+    known, findings = await _validated(connection, known, prompt, {})
+    files: dict[str, bool] = {}
     try:
-        if online and not known.fresh and errors_in(findings):
+        if known.online and not known.fresh and errors_in(findings):
             named = {finding.class_type for finding in errors_in(findings) if finding.class_type}
             known = await asked_again(connection, known, named)
-            known, findings = await with_classes(connection, known, validate)
-        uploads = uploads_to_look_up(prompt, classes_of(known))
-        if online and uploads:
-            findings.extend(await _missing_files(connection, prompt, uploads))
-            uploads = []
+            known, findings = await _validated(connection, known, prompt, {})
+        if known.online:
+            for place in files_to_look_up(prompt, classes_of(known)):
+                files[place.value] = files.get(place.value) or await _exists(connection, place)
     except ServerError as exc:
-        online, trouble = False, str(exc)
-        uploads = uploads_to_look_up(prompt, classes_of(known))
-    not_checked = [] if online else [f"whether this still holds on the server: {trouble}"]
-    if online and trouble:
-        not_checked.append(f"nothing was kept for working offline: {trouble}")
-    not_checked.extend(f"whether the input file '{value}' exists (node {node})" for node, _, value in uploads)
-    not_checked.extend(_own_rules(prompt, classes_of(known)))
-    return Verdict(findings, [_rests_on(connection, known)], not_checked, known.node_classes)
+        known = replace(known, online=False, trouble=str(exc))
+    if files:
+        known, findings = await _validated(connection, known, prompt, files)
+    from comfyui_api.mend import mend  # noqa: PLC0415  # with all that it knows: the server starts without it
+
+    ui = prepared.ui if prepared.ui is not None else prepared.loaded.content
+    findings, repair = await mend(workspace, connection, known, prompt, ui, findings)
+    return Verdict(
+        findings, [_rests_on(connection, known)], _not_checked(known, prompt, files), known.node_classes, repair
+    )
 
 
-async def _missing_files(connection: Connection, prompt: Prompt, uploads: list[tuple[str, str, str]]) -> list[Finding]:
-    missing = []
-    for node_id, name, value in uploads:
-        filename, subfolder, folder = split_load_value(value)
-        if ".." in filename:
-            continue  # /view never gives such a name out, though the server may have it
-        if ".." in subfolder.split("/") or value.startswith(("/", "\\")):
-            reason, fix = "leads out of the input folder", "Use upload_image and the value that it returns."
-        elif await connection.client.has_file(filename, subfolder, folder):
-            continue
-        else:
-            reason, fix = "is not on the server", "Bring it with upload_image and use the value that it returns."
-        missing.append(
-            Finding(
-                "error",
-                "custom_validation_failed",
-                f"The file '{value[:200]}' of '{name}' {reason}.",
-                node_id,
-                str(prompt[node_id]["class_type"]),
-                name,
-                value[:200],
-                fix,
-            )
-        )
-    return missing
+async def _validated(
+    connection: Connection, known: Known, prompt: Prompt, files: dict[str, bool]
+) -> tuple[Known, list[Finding]]:
+    return await with_classes(connection, known, lambda classes: validate_prompt(prompt, classes, files))
 
 
-def split_load_value(value: str) -> tuple[str, str, FolderType]:
-    """(file name, subfolder, folder) of a loader's value such as "sub/x.png [output]"."""
-    folder: FolderType = "input"
-    for name in ("input", "output", "temp"):
-        if value.endswith(f" [{name}]"):
-            folder, value = name, value.removesuffix(f" [{name}]")
-            break
-    subfolder, _, filename = value.replace("\\", "/").rpartition("/")
-    return filename, subfolder, folder
+async def _exists(connection: Connection, place: LookedUp) -> bool:
+    named = LoadValue.of(place.value)
+    if ".." in named.filename:
+        return True  # /view never gives such a name out, though the server may have it
+    return bool(named.filename) and await connection.client.has_file(named.filename, named.subfolder, named.folder)
 
 
 def _rests_on(connection: Connection, known: Known) -> str:
     inventory = known.inventory
-    minutes = int(inventory.age_seconds(datetime.now(UTC)) // 60) if inventory is not None else 0
-    age = "just now" if minutes < 1 else f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"
-    return (
-        f"classes, required inputs, links, types, ranges and options against {len(classes_of(known))} node classes of "
-        f"{connection.url}, asked {age}"
+    against = (
+        f"classes, required inputs, links, types, ranges and options against {len(classes_of(known))} node classes"
     )
+    if known.source is not None:
+        return f"{against} of {known.source}"
+    source = "an installation's files" if inventory is not None and inventory.server is None else connection.url
+    return f"{against} of {source}, asked {_age(known)}"
 
 
-def _own_rules(prompt: Prompt, node_classes: NodeClasses) -> list[str]:
-    """What /object_info does not show of the classes in this prompt."""
+def _age(known: Known) -> str:
+    if known.inventory is None or known.fresh:
+        return "just now"
+    updated = known.inventory.classes_updated or known.inventory.last_updated
+    minutes = int(max(0.0, (datetime.now(UTC) - updated).total_seconds()) // 60)
+    if minutes < 120:
+        return "just now" if minutes < 1 else f"{minutes} min ago"
+    return f"{minutes // 60} h ago" if minutes < 48 * 60 else f"{minutes // 1440} days ago"
+
+
+def _not_checked(known: Known, prompt: Prompt, files: dict[str, bool]) -> list[str]:
+    """What this verdict cannot tell, so that nobody takes it for more than it is."""
+    notes = []
+    if not known.online:
+        notes.append(f"whether this still holds on the server: {known.trouble}")
+    elif known.trouble:
+        notes.append(f"nothing was kept for working offline: {known.trouble}")
+    notes += [
+        f"whether the input file '{place.value[:100]}' exists (node {place.node_id})"
+        for place in files_to_look_up(prompt, classes_of(known))
+        if place.value not in files
+    ]
     own: set[str] = set()
-    dynamic: set[str] = set()
+    remote: set[str] = set()
+    growing: set[str] = set()
     for node in prompt.values():
-        node_class = node_classes.get(str(node.get("class_type"))) if isinstance(node, dict) else None
+        node_class = classes_of(known).get(str(node.get("class_type"))) if isinstance(node, dict) else None
         if node_class is None:
             continue
         if not node_class.is_core:
             own.add(node_class.class_type)
-        dynamic.update(f"{node_class.class_type}.{spec.name}" for spec in node_class.inputs.values() if spec.is_dynamic)
-    notes = []
-    if own:
-        notes.append(f"checks that node packs make themselves (VALIDATE_INPUTS): {', '.join(sorted(own)[:10])}")
-    if dynamic:
-        notes.append(f"inputs that appear by choice: {', '.join(sorted(dynamic)[:10])}")
+        for spec in node_class.inputs.values():
+            if spec.is_combo and spec.options is None and not spec.is_upload:
+                remote.add(f"{node_class.class_type}.{spec.name}")
+            if spec.type == DYNAMIC_GROUP:
+                growing.add(f"{node_class.class_type}.{spec.name}")
+    for what, names in (
+        ("checks that node packs make themselves (VALIDATE_INPUTS)", own),
+        ("options that the server does not list (remote)", remote),
+        ("inputs that appear in rows", growing),
+    ):
+        if names:
+            notes.append(f"{what}: {', '.join(sorted(names)[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}")
     return notes

@@ -33,6 +33,8 @@ class Connection:
     events: EventStream
     inventory_path: Path
     inventory: Inventory | None = None
+    inventory_doubted: bool = False
+    """Whether the server decided otherwise than its inventory says: then it is asked before the next use."""
     refreshing: anyio.Lock = field(default_factory=anyio.Lock)
     stopping: anyio.Lock = field(default_factory=anyio.Lock)
     running_since: dict[str, float] = field(default_factory=dict)
@@ -91,7 +93,8 @@ class Workspace:
         if connection.inventory is not None and connection.inventory.is_current():
             return connection.inventory, None
         connection.inventory, trouble = read_inventory(connection.inventory_path)
-        if connection.inventory is not None and connection.inventory.server != connection.url:
+        # Inventories of an older form do not name their server.
+        if connection.inventory is not None and connection.inventory.server not in (None, connection.url):
             trouble = f"{connection.inventory_path.name} is of another server, {connection.inventory.server}."
             connection.inventory = None
         return connection.inventory, trouble

@@ -8,6 +8,7 @@ its widgets' values (texts) and the real sources of its links (following). Packs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from comfyui_api.convert.layout import Layouts
 from comfyui_api.convert.live import every_node
 from comfyui_api.convert.loading import load
 from comfyui_api.convert.nodes import mend
-from comfyui_api.convert.notes import Conversion, Note, NoteCode, Notes
+from comfyui_api.convert.notes import Conversion, Notes
 from comfyui_api.convert.numbering import renumber
 from comfyui_api.convert.packs import everywhere
 from comfyui_api.convert.primitives import spread
@@ -26,21 +27,22 @@ from comfyui_api.convert.texts import Choose, Names
 from comfyui_api.errors import WorkflowUnreadable
 from comfyui_api.node_class import NodeClasses
 
-__all__ = ["Conversion", "Note", "NoteCode", "convert_workflow"]
+__all__ = ["Conversion", "convert_workflow"]
 
 
 def convert_workflow(
     workflow: dict[str, Any],
-    node_classes: NodeClasses,
+    node_classes: NodeClasses | Mapping[str, Any],
     *,
     choose: Choose = lambda _: 0,
     now: datetime | None = None,
 ) -> Conversion:
     """The prompt that ComfyUI's editor would send for a saved workflow, and what there is to say about it.
 
-    `choose` gives an index below a number, for the options of {a|b} in prompts: `random.randrange`, or the first one
-    each time. `now` is the time for %date:…% in file names, which stays as it is without one. Values are never guessed:
-    what cannot be known is noted. Raises WorkflowUnreadable for what is no UI workflow.
+    `node_classes` are the classes of the server, or its /object_info as it comes. `choose` gives an index below a
+    number, for the options of {a|b} in prompts: `random.randrange`, or the first one each time. `now` is the time for
+    %date:…% in file names, which stays as it is without one. Values are never guessed: what cannot be known is noted.
+    Raises WorkflowUnreadable for what is no UI workflow.
     """
     if not isinstance(workflow, dict) or not isinstance(workflow.get("nodes"), list):
         raise WorkflowUnreadable(
@@ -48,7 +50,7 @@ def convert_workflow(
             "Give the file that Workflow > Save or Export writes.",
         )
     try:
-        return _converted(workflow, node_classes, choose, now)
+        return _converted(workflow, NodeClasses.of(node_classes), choose, now)
     except RecursionError as exc:
         raise WorkflowUnreadable("The workflow, or what the server says of its classes, is nested too deeply.") from exc
 

@@ -15,15 +15,20 @@ from comfyui_api.convert.live import Autogrow, Input, Node, Widget
 from comfyui_api.convert.numbers import is_number
 from comfyui_api.convert.saved import text_of
 from comfyui_api.convert.size import Size
+from comfyui_api.dynamic_inputs import (
+    AUTOGROW,
+    DYNAMIC_COMBO,
+    DYNAMIC_GROUP,
+    GROUP_LIMIT,
+    MATCH_TYPE,
+    choices_of,
+    declared_inputs,
+)
 from comfyui_api.errors import WorkflowUnreadable
-from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, parse_input
+from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses
 
 CONTROLS = ("fixed", "increment", "decrement", "randomize", "increment-wrap")
-AUTOGROW, MATCH_TYPE = "COMFY_AUTOGROW_V3", "COMFY_MATCHTYPE_V3"
-DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
-DYNAMIC_GROUP = "COMFY_DYNAMICGROUP_V3"
 CUSTOM_COMBO = "CustomCombo"  # its options are written into the node itself
-_GROUP_LIMIT = 1000  # numbers in an autogrow group
 _INPUTS_LIMIT = 2000  # inputs of a node that grows; groups in groups multiply
 
 # Types whose input is a widget that holds one value; what the editor takes where nothing is declared.
@@ -125,15 +130,8 @@ class Layouts:
         """The options of a dynamic combo, and the inputs that each brings, under their own names."""
         known = self._options.get(id(spec.config))
         if known is None:
-            listed = spec.config.get("options")
-            known = self._options[id(spec.config)] = (
-                spec.config,
-                {
-                    option["key"]: _declared(option.get("inputs"))
-                    for option in (listed if isinstance(listed, list) else ())
-                    if isinstance(option, dict) and isinstance(option.get("key"), str)
-                },
-            )
+            brought = {key: declared_inputs(inputs) for key, inputs in choices_of(spec).items()}
+            known = self._options[id(spec.config)] = spec.config, brought
         return known[1]
 
     def template(self, spec: InputSpec) -> list[InputSpec]:
@@ -141,19 +139,8 @@ class Layouts:
         known = self._templates.get(id(spec.config))
         if known is None:
             template = _mapping(spec.config.get("template"))
-            known = self._templates[id(spec.config)] = spec.config, _declared(template.get("input"))
+            known = self._templates[id(spec.config)] = spec.config, declared_inputs(template.get("input"))
         return known[1]
-
-
-def _declared(raw: Any) -> list[InputSpec]:
-    """The inputs in {"required": {name: description}, "optional": …}."""
-    groups = _mapping(raw)
-    return [
-        spec
-        for group in ("required", "optional")
-        for name, description in _mapping(groups.get(group)).items()
-        if (spec := parse_input(name, description, required=group == "required")) is not None
-    ]
 
 
 def _added_inputs(node_class: NodeClass) -> Iterator[InputSpec]:
@@ -418,7 +405,7 @@ def _autogrow(node: Node, spec: InputSpec) -> Autogrow | None:
 
 def _grow(node: Node, group_name: str, group: Autogrow, count: int) -> None:
     """Add a group's inputs until there are `count` of each, or the group is full."""
-    for ordinal in range(group.grown, min(count, group.high, _GROUP_LIMIT)):
+    for ordinal in range(group.grown, min(count, group.high, GROUP_LIMIT)):
         group.grown, place = ordinal + 1, len(node.inputs)
         for spec in group.specs:
             base = _base(group, spec, ordinal)
@@ -462,14 +449,14 @@ def set_rows(node: Node, rows: Widget, value: Any) -> None:
     if not is_number(value) or rows.spec is None or node.layouts is None:
         return
     low = rows.spec.config.get("min")
-    count = min(max(low if isinstance(low, int) else 0, int(value)), _GROUP_LIMIT)
+    count = min(max(low if isinstance(low, int) else 0, int(value)), GROUP_LIMIT)
     for number in range(count, rows.value):
         prefix = f"{rows.name}.{number}."
         node.widgets = [widget for widget in node.widgets if not widget.name.startswith(prefix)]
         node.inputs = [slot for slot in node.inputs if not slot.name.startswith(prefix)]
     before = len(node.widgets)
     for number in range(rows.value, count):
-        for spec in _declared(rows.spec.config.get("template")):
+        for spec in declared_inputs(rows.spec.config.get("template")):
             name = f"{rows.name}.{number}.{spec.name}"
             place = len(node.widgets)
             add_input(node, replace(spec, name=name))

@@ -14,7 +14,6 @@ from comfyui_api.convert import packs
 from comfyui_api.convert.layout import (
     CONTROLS,
     CUSTOM_COMBO,
-    DYNAMIC_GROUP,
     Layouts,
     add_option,
     choose,
@@ -27,6 +26,7 @@ from comfyui_api.convert.layout import (
 from comfyui_api.convert.live import Graph, Input, Link, Node, Subgraph, Widget
 from comfyui_api.convert.notes import Notes, shown
 from comfyui_api.convert.saved import SavedGraph, SavedNode
+from comfyui_api.dynamic_inputs import DYNAMIC_GROUP
 from comfyui_api.node_class import InputSpec, NodeClass
 
 REROUTE, PRIMITIVE = "Reroute", "PrimitiveNode"
@@ -305,13 +305,14 @@ def _restore_unknown(node: Node, saved: SavedNode, notes: Notes) -> None:
             values = dict(zip(names, plain, strict=True))
         how = "as the file lists its inputs"
     elif values is None:
-        values, how = {}, "it has none in the file"
+        values, how = {}, ""
     if values is None:
         listed = ", ".join(shown(value) for value in saved.values[:5])
         message = f"No class {saved.type} is known here, so that its values could not be named: {listed}."
     else:
         node.widgets = [Widget(name, "other", value) for name, value in values.items() if value not in CONTROLS]
-        message = f"No class {saved.type} is known here; its values were taken over {how}."
+        taken = f"its values were taken over {how}" if how else "the file has no values for it"
+        message = f"No class {saved.type} is known here; {taken}."
     notes.add("unknown_class", message, node.id)
 
 

@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+from comfyui_api.findings import Note, NoteCode
 from comfyui_api.graph import Prompt
-
-NoteCode: TypeAlias = Literal[
-    "unknown_class",  # no such node class is known: its values could not be named, or only by what the file says
-    "unreadable",  # a part of the file is not what it should be, and was left out
-    "dangling_link",  # a link that leads nowhere was dropped
-    "dropped_link",  # a link that comes from a muted node, or from nothing, was dropped
-    "cycle",  # a link that leads back to itself through nodes that are not sent was dropped
-    "renumbered",  # an id occurs twice: one of the nodes has another id in the prompt
-    "default_filled",  # the file has no value: the class's default was taken
-    "surplus_values",  # the file has more values than the class has widgets
-    "shifted_values",  # the values fit only with one left out or put in: that reading was taken
-    "replaced_value",  # a value that ComfyUI's own editor replaces when it loads the file
-    "resolved_text",  # choices, comments or names in a text were replaced
-    "lost_value",  # the editor itself does not send this value
-    "frontend_value",  # only the editor in a browser can make this value
-    "frontend_node",  # a node that acts in the editor only; what it would have done
-]
 
 Homes: TypeAlias = tuple[tuple[Any, Any], ...]
 """Places in a file's JSON: (the list or object, the position or key)."""
-
-
-@dataclass(frozen=True)
-class Note:
-    """One remark. `node_id` is the node's id in the prompt, or in the file where it is not sent; None for the whole."""
-
-    code: NoteCode
-    message: str
-    node_id: str | None = None
-    input: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ final (completed, failed, interrupted, gone), get_output.
 Workflows: a file path (JSON in UI or API format, or a picture or video that ComfyUI saved) or the JSON itself. Never \
 change the user's values silently: override them by queue_workflow(inputs={"6.text": "a cat"}) and say so; \
 validate_workflow lists a UI workflow's addresses as `inputs`.
-A refused workflow comes with findings: mend what they name, following each fix, and queue again. Ask the user before \
-installing or downloading anything.
+A refused workflow comes with findings: mend what they name, following each fix, and queue again. `repair` has the \
+commands and links for missing node packs and models: propose them to the user, install or download nothing unasked.
 Without a server, queue_workflow saves the workflow and says how to load it by hand.
 Files for loader nodes: upload_image first, then use its `value`. To go on from a result on the same server use \
 get_output's `load_value`; no upload is needed.

@@ -21,7 +21,8 @@ Workflow = Annotated[
 
 async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Server = None) -> Validation:
     """Tell what ComfyUI would refuse and what would fail, without running anything: node classes, required inputs,
-    links, options, ranges, input files; each finding with its fix. Works offline from the inventory. queue_workflow
+    links, options, ranges, input files; each finding with its fix, and `repair`: node packs to install, models to
+    download, updates, with commands and links to propose to the user. Works offline from the inventory. queue_workflow
     validates by itself; use this to check before, or while building a workflow."""
     return await verdict.validate_workflow(workspace, workflow, server)
 

@@ -1,0 +1,48 @@
+"""Links between nodes: whether they lead somewhere, and whether what comes along them fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfyui_api.graph import Prompt
+from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, types_match
+from comfyui_api.validate.faults import Fault, short
+
+
+def class_of(node: Any, node_classes: NodeClasses) -> NodeClass | None:
+    class_type = node.get("class_type") if isinstance(node, dict) else None
+    return node_classes.get(class_type) if isinstance(class_type, str) else None
+
+
+def check_link(link: list[Any], spec: InputSpec, prompt: Prompt, node_classes: NodeClasses) -> Fault | None:
+    """The rules of validate_inputs for a list value, which the server always takes for a link."""
+    if len(link) != 2:
+        return Fault(
+            "bad_linked_input",
+            f"'{spec.name}' should be a link [node id, output slot] or a value, not {short(link)}.",
+        )
+    source_id, slot = link
+    if not isinstance(source_id, str) or source_id not in prompt:
+        hint = " Node ids are texts: put them in quotes." if isinstance(source_id, int) else ""
+        return Fault(
+            "exception_during_validation",
+            f"'{spec.name}' is linked to node {short(source_id)!r}, which does not exist.{hint}",
+        )
+    source = class_of(prompt[source_id], node_classes)
+    if source is None:
+        return None  # reported where that node stands
+    if not isinstance(slot, int) or not -len(source.outputs) <= slot < len(source.outputs):
+        return Fault(
+            "exception_during_validation",
+            f"'{spec.name}' is linked to output {short(slot)!r} of node {source_id} ({source.class_type}), "
+            f"which has {len(source.outputs)} outputs, counted from 0.",
+        )
+    received = source.outputs[slot]
+    if not types_match(received, spec):
+        wanted = "one of a list of values" if spec.legacy_combo else spec.type
+        given = received if isinstance(received, str) else "a list of values"
+        return Fault(
+            "return_type_mismatch",
+            f"'{spec.name}' takes {wanted}, but output {slot} of node {source_id} ({source.class_type}) gives {given}.",
+        )
+    return None
