@@ -285,6 +285,41 @@ def test_a_link_to_an_input_that_a_core_class_does_not_have_makes_the_run_fail()
     assert "the run fails" in finding.message
 
 
+def test_nodes_that_only_a_run_reaches_are_judged_and_it_is_said() -> None:
+    prompt = sound()
+    prompt["4"] = {"class_type": "Number", "inputs": {}}
+    prompt["2"]["inputs"]["extra"] = ["4", 0]
+    object_info = {**OBJECT_INFO, "Sample": {**OBJECT_INFO["Sample"], "python_module": "custom_nodes.pack"}}
+    finding = only(validate_prompt(prompt, object_info))
+    assert (finding.node_id, finding.code) == ("4", "required_input_missing")
+    assert finding.message.count("the run fails") == 1
+
+
+def test_the_name_of_a_file_cannot_come_by_a_link() -> None:
+    object_info = {**OBJECT_INFO, "Show": described({"image": ["IMAGE"]}, [], output_node=True)}
+    object_info["Name"] = described({}, ["*"])
+    prompt = {
+        "0": {"class_type": "Name", "inputs": {}},
+        "1": {"class_type": "LoadImage", "inputs": {"image": ["0", 0]}},
+        "2": {"class_type": "Show", "inputs": {"image": ["1", 0]}},
+    }
+    finding = only(validate_prompt(prompt, object_info))
+    assert (finding.code, finding.input) == ("exception_during_validation", "image")
+    assert finding.fix
+
+
+def test_types_that_packs_compare_by_rules_of_their_own_fit() -> None:
+    object_info = {
+        "EmptyLatentImage": described({}, ["LATENT"]),
+        "VHS_VideoCombine": described({"images": ["IMAGE"], "frame_rate": ["FLOAT"]}, [], output_node=True),
+    }
+    prompt = {
+        "1": {"class_type": "EmptyLatentImage", "inputs": {}},
+        "2": {"class_type": "VHS_VideoCombine", "inputs": {"images": ["1", 0], "frame_rate": 8}},
+    }
+    assert validate_prompt(prompt, object_info) == []
+
+
 def test_partner_nodes_are_named_as_spending_credits() -> None:
     object_info = {**OBJECT_INFO, "Paid": described({}, [], output_node=True, api_node=True)}
     findings = validate_prompt({"1": {"class_type": "Paid", "inputs": {}}}, object_info)

@@ -53,7 +53,7 @@ def links_of(node: Any) -> Iterator[tuple[str, list[Any]]]:
 
 def upstream(prompt: Prompt, starts: list[str]) -> set[str]:
     """The ids of `starts` and of all nodes that they depend on. Links to nodes that do not exist are passed over."""
-    return _reached(starts, lambda node_id: sources(prompt[node_id]), prompt)
+    return reached_by(starts, lambda node_id: sources(prompt[node_id]), prompt)
 
 
 def downstream(prompt: Prompt, starts: Iterable[str | None]) -> set[str]:
@@ -62,7 +62,7 @@ def downstream(prompt: Prompt, starts: Iterable[str | None]) -> set[str]:
     for node_id, node in prompt.items():
         for source in sources(node):
             takers.setdefault(source, []).append(node_id)
-    return _reached([start for start in starts if start is not None], lambda node_id: takers.get(node_id, ()), prompt)
+    return reached_by([start for start in starts if start is not None], lambda node_id: takers.get(node_id, ()), prompt)
 
 
 def sources(node: Any) -> Iterator[str]:
@@ -70,7 +70,8 @@ def sources(node: Any) -> Iterator[str]:
     return (link[0] for _, link in links_of(node) if len(link) == 2 and isinstance(link[0], str))
 
 
-def _reached(starts: list[str], neighbours: Callable[[str], Iterable[str]], prompt: Prompt) -> set[str]:
+def reached_by(starts: list[str], neighbours: Callable[[str], Iterable[str]], prompt: Prompt) -> set[str]:
+    """The ids of `starts` and of all that are met by going on to neighbours; none that do not exist."""
     seen: set[str] = set()
     todo = list(starts)
     while todo:

@@ -58,6 +58,7 @@ class NodeClass:
     is_deprecated: bool = False
     is_partner_node: bool = False
     output_matchtypes: tuple[str | None, ...] = ()
+    is_v3: bool = False
 
     @property
     def is_core(self) -> bool:
@@ -138,6 +139,7 @@ def parse_node_class(class_type: str, raw: Mapping[str, Any]) -> NodeClass:
         python_module=str(raw.get("python_module") or ""),
         is_deprecated=bool(raw.get("deprecated")),
         is_partner_node=bool(raw.get("api_node")),
+        is_v3="api_node" in raw,  # V1 classes have no such key
         output_matchtypes=tuple(matched) if isinstance(matched := raw.get("output_matchtypes"), list) else (),
     )
 

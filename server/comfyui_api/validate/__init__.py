@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from comfyui_api.dynamic_inputs import DYNAMIC_COMBO, expanded
 from comfyui_api.findings import Finding
-from comfyui_api.graph import Prompt, downstream, is_link, upstream
+from comfyui_api.graph import Prompt, downstream, is_link, links_of, reached_by, sources, upstream
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses
 from comfyui_api.repair import with_fixes
 from comfyui_api.validate.cycles import cycles, waiting_input
-from comfyui_api.validate.faults import ACCEPTED, Fault, short
-from comfyui_api.validate.files import check_file, is_listed, takes_file
+from comfyui_api.validate.faults import ACCEPTED, RUN_FAILS, Fault, short
+from comfyui_api.validate.files import check_file, is_listed, link_for_file, takes_file
 from comfyui_api.validate.links import check_link, class_of
 from comfyui_api.validate.own_checks import check_own, is_file, is_free
 from comfyui_api.validate.values import check_choice, check_value
@@ -55,10 +56,13 @@ def validate_prompt(
         )
     findings.extend(_check_cycles(prompt, outputs, classes))
     # A node of an unknown class may be an output once its class is there: what it needs is looked at already now.
-    reached = upstream(prompt, outputs + [finding.node_id for finding in findings if finding.node_id is not None])
+    starts = outputs + [finding.node_id for finding in findings if finding.node_id is not None]
+    reached = upstream(prompt, starts)
+    judged = _judged(prompt, starts, classes)
     for node_id, node in prompt.items():
         if node_id in reached and (node_class := class_of(node, classes)) is not None:
-            findings.extend(_check_node(node_id, node, node_class, prompt, classes, files))
+            found = _check_node(node_id, node, node_class, prompt, classes, files)
+            findings.extend(found if node_id in judged else map(_unseen, found))
     if idle := [node_id for node_id in prompt if node_id not in reached]:
         findings.append(_not_reached(idle))
     return with_fixes(findings, prompt, classes)
@@ -146,6 +150,30 @@ def _specs(node_class: NodeClass, inputs: Mapping[str, Any]) -> Iterable[InputSp
     return expanded(specs, inputs) if node_class.has_dynamic_inputs else specs
 
 
+def _judged(prompt: Prompt, starts: list[str], node_classes: NodeClasses) -> set[str]:
+    """The nodes that the server looks at: unlike a run, it follows no input that the class does not have."""
+
+    def followed(node_id: str) -> Iterable[str]:
+        node = prompt[node_id]
+        node_class = class_of(node, node_classes)
+        if node_class is None:
+            return sources(node)
+        linked = [(name, link[0]) for name, link in links_of(node) if len(link) == 2 and isinstance(link[0], str)]
+        if all(name in node_class.inputs for name, _ in linked):
+            return (source for _, source in linked)
+        names = {spec.name for spec in _specs(node_class, _inputs_of(node))}
+        return (source for name, source in linked if name in names)
+
+    return reached_by(starts, followed, prompt)
+
+
+def _unseen(finding: Finding) -> Finding:
+    """A finding where the server does not look."""
+    if finding.severity == "warning" or RUN_FAILS in finding.message:
+        return finding
+    return replace(finding, message=f"{finding.message} {ACCEPTED}")
+
+
 def _check_node(
     node_id: str,
     node: dict[str, Any],
@@ -163,7 +191,7 @@ def _check_node(
         fault = None
         value = inputs.get(spec.name)
         if spec.name in inputs:
-            fault = _check_input(inputs, spec, node_class.class_type, prompt, node_classes, files)
+            fault = _check_input(inputs, spec, node_class, prompt, node_classes, files)
         elif spec.required:
             accepted = f" {ACCEPTED}" if spec.type == DYNAMIC_COMBO else ""
             fault = Fault("required_input_missing", f"The required input '{spec.name}' is missing.{accepted}")
@@ -185,17 +213,19 @@ def _check_node(
 def _check_input(
     inputs: dict[str, Any],
     spec: InputSpec,
-    class_type: str,
+    node_class: NodeClass,
     prompt: Prompt,
     node_classes: NodeClasses,
     files: Mapping[str, bool],
 ) -> Fault | None:
-    value = inputs[spec.name]
+    value, class_type = inputs[spec.name], node_class.class_type
     if spec.type == DYNAMIC_COMBO:
         return check_choice(value, spec)
+    names_file = takes_file(spec) or is_file(class_type, spec.name)
     if is_link(value):
-        return check_link(value, spec, prompt, node_classes)
-    if takes_file(spec) or is_file(class_type, spec.name):
+        fault = check_link(value, spec, node_class, prompt, node_classes)
+        return fault or (link_for_file(spec) if names_file else None)
+    if names_file:
         return check_file(value, spec, files.get(value) if isinstance(value, str) else None)
     if (fault := check_value(value, spec, own_check=is_free(class_type, spec.name))) is not None:
         return fault

@@ -62,6 +62,11 @@ def check_file(value: Any, spec: InputSpec, exists: bool | None) -> Fault | None
     )
 
 
+def link_for_file(spec: InputSpec) -> Fault:
+    """The class looks for the file before anything runs, when no link has brought a name yet."""
+    return Fault("exception_during_validation", f"'{spec.name}' takes the name of a file itself, not a link to one.")
+
+
 def is_listed(value: str, spec: InputSpec) -> bool:
     """Whether a file needs no looking up: it is among the options, or none is chosen where that may be."""
     return value in (spec.options or ()) or (value == "" and not spec.is_combo)

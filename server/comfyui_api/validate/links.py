@@ -7,6 +7,7 @@ from typing import Any
 from comfyui_api.graph import Prompt
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, types_match
 from comfyui_api.validate.faults import Fault, short
+from comfyui_api.validate.own_checks import fits
 
 
 def class_of(node: Any, node_classes: NodeClasses) -> NodeClass | None:
@@ -14,7 +15,9 @@ def class_of(node: Any, node_classes: NodeClasses) -> NodeClass | None:
     return node_classes.get(class_type) if isinstance(class_type, str) else None
 
 
-def check_link(link: list[Any], spec: InputSpec, prompt: Prompt, node_classes: NodeClasses) -> Fault | None:
+def check_link(
+    link: list[Any], spec: InputSpec, taker: NodeClass, prompt: Prompt, node_classes: NodeClasses
+) -> Fault | None:
     """The rules of validate_inputs for a list value, which the server always takes for a link."""
     if len(link) != 2:
         return Fault(
@@ -38,7 +41,7 @@ def check_link(link: list[Any], spec: InputSpec, prompt: Prompt, node_classes: N
             f"which has {len(source.outputs)} outputs, counted from 0.",
         )
     received = source.outputs[slot]
-    if not types_match(received, spec):
+    if not types_match(received, spec) and not fits(taker, spec, source, slot, received):
         wanted = "one of a list of values" if spec.legacy_combo else spec.type
         given = received if isinstance(received, str) else "a list of values"
         return Fault(

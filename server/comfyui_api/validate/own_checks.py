@@ -1,7 +1,7 @@
 """Inputs of ComfyUI's own classes that the class judges itself (VALIDATE_INPUTS), in place of list and range.
 
-/object_info does not show it. Read off ComfyUI 0.3.75 and the verdicts of 0.33.0; what packs have of the kind stays
-unknown.
+/object_info does not show it. Read off ComfyUI 0.3.75 and the verdicts of 0.33.0; what is known of the packs' classes
+stands in pack_checks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from comfyui_api.node_class import InputSpec, NodeClass, OutputType
 from comfyui_api.validate.faults import Fault, short
+from comfyui_api.validate.pack_checks import gives_as_well, judges_itself, looks_for_file, takes_link
 
 # Loaders whose files are not marked as uploads.
 _FILES: dict[str, frozenset[str]] = {"LoadLatent": frozenset({"latent"})}
@@ -28,12 +30,20 @@ _NARROWEST, _WIDEST = 1 / 4, 4 / 1
 
 def is_file(class_type: str, name: str) -> bool:
     """Whether this input names a file that the class looks for."""
-    return name in _FILES.get(class_type, ())
+    return name in _FILES.get(class_type, ()) or looks_for_file(class_type, name)
 
 
 def is_free(class_type: str, name: str) -> bool:
     """Whether neither list nor range counts for this input."""
-    return name in _FREE.get(class_type, ())
+    return name in _FREE.get(class_type, ()) or judges_itself(class_type, name)
+
+
+def fits(taker: NodeClass, spec: InputSpec, source: NodeClass, slot: int, received: OutputType) -> bool:
+    """Whether a link fits by a rule of the classes' own, though the declared types do not."""
+    if not isinstance(received, str):
+        return takes_link(taker.class_type, spec.name, "COMBO", from_v3=source.is_v3)
+    taken = takes_link(taker.class_type, spec.name, received, from_v3=source.is_v3)
+    return taken or spec.type in gives_as_well(source.class_type, slot)
 
 
 def check_own(class_type: str, name: str, inputs: Mapping[str, Any]) -> Fault | None:
