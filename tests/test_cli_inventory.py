@@ -146,7 +146,7 @@ def test_people_get_a_summary_and_no_steering_of_their_terminal(home: Path, comf
         (("refresh",), "No ComfyUI answers"),
         (("show",), "inventory refresh"),
         (("show", "nobody"), "No server is configured"),
-        (("diff", "settings.json", NOBODY), "No server is configured"),
+        (("diff", "settings.json", NOBODY), "is not there"),
         (("diff", "broken.json", NOBODY), "broken.json is no inventory"),
     ],
 )

@@ -173,6 +173,55 @@ def test_a_class_that_is_missing_many_times_is_explained_once() -> None:
     assert len(repair.packs) == 1
 
 
+@pytest.mark.parametrize(
+    ("guess", "meant"),
+    [
+        ("LoadCheckpoint", "CheckpointLoaderSimple"),
+        ("checkpointloadersimple", "CheckpointLoaderSimple"),
+        ("TextEncode", "CLIPTextEncode"),
+        ("clip_text_encode", "CLIPTextEncode"),
+    ],
+)
+def test_a_guessed_class_leads_to_the_one_of_the_same_words(guess: str, meant: str) -> None:
+    assert fix_of(prompt_of(guess)).startswith(f"Did you mean '{meant}'")
+
+
+@pytest.mark.parametrize(
+    "class_type", ["PrimitiveNode", "Note", "Reroute", "GetNode", "workflow>x", "0a1b2c3d-0000-4000-8000-00000000000a"]
+)
+def test_nodes_of_the_editor_only_are_told_from_missing_packs(class_type: str) -> None:
+    findings, repair = mend(prompt_of(class_type))
+    assert "exists only in ComfyUI's editor" in (findings[0].fix or "")
+    assert not repair.packs
+    assert "exists only in ComfyUI's editor" in (validate_prompt(prompt_of(class_type), CLASSES)[0].fix or "")
+
+
+def test_what_only_the_workflow_says_is_told_as_such() -> None:
+    findings, repair = mend(prompt_of("Shared", {"aux_id": "evil/ComfyUI-KJNodes"}))
+    assert "The workflow says that it is of" in (findings[0].fix or "")
+    assert "look before you install" in (findings[0].fix or "")
+    assert [other.title for other in repair.packs[0].others or ()] == ["KJNodes", "Other"]
+    findings, _ = mend(prompt_of("Shared", {"aux_id": "kijai/ComfyUI-KJNodes"}))
+    assert "look before you install" not in (findings[0].fix or "")
+
+
+def test_what_cannot_be_a_pack_is_not_repeated_as_one() -> None:
+    _, repair = mend(prompt_of("Shared", {"cnr_id": "x; rm -rf ~."}))
+    assert [repair.packs[0].title, *(other.title for other in repair.packs[0].others or ())] == ["KJNodes", "Other"]
+
+
+def test_a_link_that_would_make_a_circle_is_not_advised() -> None:
+    object_info = {**OBJECT_INFO, "Through": {"input": {"required": {"image": ["IMAGE"]}}, "output": ["IMAGE"]}}
+    prompt = {
+        "1": {"class_type": "Through", "inputs": {}},
+        "2": {"class_type": "Through", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "Show", "inputs": {"any": ["2", 0]}},
+        "4": {"class_type": "NewName", "inputs": {}},
+    }
+    finding = validate_prompt(prompt, object_info)[0]
+    assert finding.fix == 'Link an output of type IMAGE: ["4", 0] (NewName).'
+
+
 # -- models
 
 
@@ -270,11 +319,22 @@ def test_the_workflows_own_link_comes_first_and_is_marked() -> None:
     "name", ["../x.safetensors", "-x.safetensors", "a;b.safetensors", "$(id).safetensors", "a'b.safetensors", "x\n.pt"]
 )
 def test_names_that_mean_something_to_a_shell_get_no_command(name: str) -> None:
-    ui = {"models": [{"name": name, "directory": "checkpoints", "url": "https://example.org/x.safetensors"}]}
+    url = "https://huggingface.co/a/b/resolve/main/x.safetensors"
+    ui = {"models": [{"name": name, "directory": "checkpoints", "url": url}]}
     prompt = prompt_of("CheckpointLoaderSimple", ckpt_name=name)
     knowledge = Knowledge(sources=ModelSources.of_workflow(ui))
     _, repair = mended(validate_prompt(prompt, CLASSES), prompt, ["2"], CLASSES, knowledge)
     assert all(model.command is None for model in repair.models)
+
+
+def test_a_link_of_the_workflow_to_an_unknown_host_gets_no_command() -> None:
+    ui = {"models": [{"name": "a.safetensors", "directory": "vae", "url": "https://evil.example/a.safetensors"}]}
+    prompt = prompt_of("CheckpointLoaderSimple", ckpt_name="sub\\a.safetensors")
+    knowledge = Knowledge(sources=ModelSources.of_workflow(ui))
+    findings, repair = mended(validate_prompt(prompt, CLASSES), prompt, ["2"], CLASSES, knowledge)
+    assert repair.models[0].command is None
+    assert "look before you download" in (findings[0].fix or "")
+    assert "to models/checkpoints/sub." in (findings[0].fix or "")
 
 
 # -- versions, memory, embeddings

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from comfyui_api.findings import Finding, errors_in
 from comfyui_api.graph import sources, upstream
 from comfyui_api.node_class import NodeClasses
-from comfyui_api.validate import dropped_outputs, validate_prompt
+from comfyui_api.validate import dropped_outputs, stops_the_server, validate_prompt
 from comfyui_api.validate.cycles import cycles
 
 
@@ -306,6 +306,51 @@ def test_the_name_of_a_file_cannot_come_by_a_link() -> None:
     finding = only(validate_prompt(prompt, object_info))
     assert (finding.code, finding.input) == ("exception_during_validation", "image")
     assert finding.fix
+
+
+@pytest.mark.parametrize("module", ["nodes", "custom_nodes.pack"])
+def test_a_link_to_nowhere_at_an_undeclared_input_is_never_sent(module: str) -> None:
+    prompt = sound()
+    prompt["2"]["inputs"]["extra"] = ["99", 0]
+    object_info = {**OBJECT_INFO, "Sample": {**OBJECT_INFO["Sample"], "python_module": module}}
+    finding = only(validate_prompt(prompt, object_info))
+    assert (finding.node_id, finding.input) == ("2", "extra")
+    assert "would stop working" in finding.message
+    classes = NodeClasses.from_object_info(object_info)
+    assert stops_the_server(prompt, classes) == ["2"]
+    prompt["2"]["inputs"]["extra"] = ["hello", "x"]  # no link to a run: its slot is no number
+    assert errors_in(validate_prompt(prompt, object_info)) == []
+    assert stops_the_server(prompt, classes) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "leads_out"),
+    [
+        ("a/b", False),
+        ("a/../b", False),
+        ("..", True),
+        ("../x", True),
+        ("a/../../x", True),
+        ("/tmp/x", True),
+        ("sub\\x", False),
+        ("%date%/x", False),
+    ],
+)
+def test_a_prefix_that_leads_out_of_the_output_folder_makes_the_run_fail(prefix: str, leads_out: bool) -> None:
+    object_info = {"Save": described({"filename_prefix": ["STRING"]}, [], output_node=True)}
+    errors = errors_in(
+        validate_prompt({"1": {"class_type": "Save", "inputs": {"filename_prefix": prefix}}}, object_info)
+    )
+    assert [error.input for error in errors] == (["filename_prefix"] if leads_out else [])
+    assert all("the run fails" in error.message and error.fix for error in errors)
+
+
+def test_what_a_pack_may_check_itself_says_so() -> None:
+    prompt = sound()
+    prompt["2"]["inputs"]["steps"] = 101
+    object_info = {**OBJECT_INFO, "Sample": {**OBJECT_INFO["Sample"], "python_module": "custom_nodes.pack"}}
+    assert "force=true leaves that to the server" in only(validate_prompt(prompt, object_info)).message
+    assert "force=true" not in only(validate_prompt(prompt, CLASSES)).message
 
 
 def test_types_that_packs_compare_by_rules_of_their_own_fit() -> None:

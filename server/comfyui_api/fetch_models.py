@@ -168,6 +168,12 @@ def _linked(workspace: Workspace, workflow: str) -> list[ModelSource]:
             "Start ComfyUI, or give the names of the files in place of the workflow.",
         )
     own = ModelSources.of_workflow(ui)
+    if not own.sources:
+        raise InvalidArgument(
+            "It cannot be told which models this workflow lacks: it has no links of its own, and nothing is known of "
+            "the node classes of its server.",
+            "Start ComfyUI, or give the names of the files in place of the workflow.",
+        )
     known = model_tables(workspace.home).merged(own)
     named = dict.fromkeys((source.folder, source.file) for source in own)
     # What lies in another folder is another file, whatever it is called.

@@ -17,6 +17,14 @@ def is_link(value: Any) -> bool:
     return isinstance(value, list)
 
 
+def is_followed(value: Any) -> bool:
+    """Whether a run takes a value for a link (graph_utils.py, is_link): [text, number]. For an input that the class
+    does not declare, nothing else does."""
+    return (
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)
+    )
+
+
 def workflow_format(data: dict[str, Any]) -> WorkflowFormat | None:
     """Which form a JSON object has, or None for neither.
 

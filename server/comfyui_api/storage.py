@@ -15,6 +15,7 @@ from typing import Any
 
 from comfyui_api.errors import FileProblem
 
+ASIDE_LIMIT = 20
 NAME_LIMIT = 120  # characters; leaves room for endings and numbers below the usual 255 bytes
 
 
@@ -159,8 +160,11 @@ def read_state(path: Path) -> tuple[Any, str | None]:
 
 
 def set_aside(path: Path, why: str) -> str:
-    """Move a broken state file out of the way. Returns the sentence that says so."""
-    aside = path.with_name(path.name + ".corrupt")
+    """Move a broken state file out of the way, over no other one. Returns the sentence that says so."""
+    names = (f"{path.name}.corrupt{number}" for number in ("", *(f"-{n}" for n in range(2, ASIDE_LIMIT))))
+    aside = next((path.with_name(name) for name in names if not stands(path.with_name(name))), None)
+    if aside is None:  # something breaks it again and again: the last ones tell enough
+        aside = path.with_name(f"{path.name}.corrupt")
     with suppress(OSError):
         path.replace(aside)
     return f"{path.name} was {why}; it is set aside as {aside.name}."

@@ -16,6 +16,7 @@ from comfyui_api.prepare import Prepared, load_workflow, overridable, prepare
 from comfyui_api.results import Validation
 from comfyui_api.validate import LookedUp, dropped_outputs, files_to_look_up, output_nodes, validate_prompt
 from comfyui_api.validate.files import LoadValue
+from comfyui_api.validate.links import wildcard_links
 from comfyui_api.workspace import Connection, Workspace
 
 _SHOWN = 10
@@ -51,9 +52,11 @@ async def validate_workflow(
     known = prepared.known or given or await what_is_known(workspace, connection)
     prepared = replace(prepared, known=known)
     if prepared.prompt is None or known.node_classes is None:
+        what = "nothing is known of the server" if known.inventory is None else "the inventory has no node classes"
         raise ComfyUnreachable(
-            f"The workflow cannot be validated: nothing is known of the server. {known.trouble or ''}".strip(),
-            "Once check_status has reached a server, validation works offline too.",
+            f"The workflow cannot be validated: {what}. {known.trouble or ''}".strip(),
+            "Once check_status has reached a server, validation works offline too; so does it with a saved "
+            "/object_info (comfyui-api inventory refresh --object-info FILE).",
         )
     verdict = await judge(workspace, connection, prepared.prompt, prepared)
     outputs = output_nodes(prepared.prompt, classes_of(known))
@@ -89,7 +92,7 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, pr
             known, findings = await _validated(connection, known, prompt, {})
         if known.online:
             for place in files_to_look_up(prompt, classes_of(known)):
-                files[place.value] = files.get(place.value) or await _exists(connection, place)
+                files[place.value] = files.get(place.value) or await _exists(connection, known, place)
     except ServerError as exc:
         known = replace(known, online=False, trouble=str(exc))
     if files:
@@ -109,11 +112,19 @@ async def _validated(
     return await with_classes(connection, known, lambda classes: validate_prompt(prompt, classes, files))
 
 
-async def _exists(connection: Connection, place: LookedUp) -> bool:
+async def _exists(connection: Connection, known: Known, place: LookedUp) -> bool:
     named = LoadValue.of(place.value)
+    if "\\" in place.value and not _is_windows(known):
+        return False  # a letter of the name like any other there, which /view would take for a folder
     if ".." in named.filename:
         return True  # /view never gives such a name out, though the server may have it
     return bool(named.filename) and await connection.client.has_file(named.filename, named.subfolder, named.folder)
+
+
+def _is_windows(known: Known) -> bool:
+    """By what the server says of its system (os.name, or sys.platform in recent versions)."""
+    system = known.inventory.system if known.inventory is not None else {}
+    return str(system.get("os", "nt")).startswith(("nt", "win"))
 
 
 def _rests_on(connection: Connection, known: Known) -> str:
@@ -123,8 +134,11 @@ def _rests_on(connection: Connection, known: Known) -> str:
     )
     if known.source is not None:
         return f"{against} of {known.source}"
-    source = "an installation's files" if inventory is not None and inventory.server is None else connection.url
-    return f"{against} of {source}, asked {_age(known)}"
+    if inventory is not None and inventory.mode == "offline":
+        return (
+            f"{against} of the inventory of {connection.url}, which was last read from files; classes of {_age(known)}"
+        )
+    return f"{against} of {connection.url}, asked {_age(known)}"
 
 
 def _age(known: Known) -> str:
@@ -150,6 +164,7 @@ def _not_checked(known: Known, prompt: Prompt, files: dict[str, bool]) -> list[s
         if place.value not in files
     ]
     own: set[str] = set()
+    wild: set[str] = set()
     remote: set[str] = set()
     growing: set[str] = set()
     for node in prompt.values():
@@ -158,6 +173,7 @@ def _not_checked(known: Known, prompt: Prompt, files: dict[str, bool]) -> list[s
             continue
         if not node_class.is_core:
             own.add(node_class.class_type)
+        wild.update(wildcard_links(node, node_class, prompt, classes_of(known)))
         for spec in node_class.inputs.values():
             if spec.is_combo and spec.options is None and not spec.is_upload:
                 remote.add(f"{node_class.class_type}.{spec.name}")
@@ -165,6 +181,7 @@ def _not_checked(known: Known, prompt: Prompt, files: dict[str, bool]) -> list[s
                 growing.add(f"{node_class.class_type}.{spec.name}")
     for what, names in (
         ("checks that node packs make themselves (VALIDATE_INPUTS)", own),
+        ("links of packs' wildcard types, which older servers may refuse", wild),
         ("options that the server does not list (remote)", remote),
         ("inputs that appear in rows", growing),
     ):

@@ -129,12 +129,15 @@ async def test_input_files_are_looked_up_on_the_server(lacking: str, home: Path)
     async with agent(environment_for(home, lacking)) as user:
         there = await user.call("validate_workflow", workflow=prompt("below/there.png"))
         gone = await user.call("validate_workflow", workflow=prompt("below/gone.png"))
+        windows = await user.call("validate_workflow", workflow=prompt("below\\there.png"))
         output = await user.call("validate_workflow", workflow=prompt("gone.png [output]"))
         out = await user.call("validate_workflow", workflow=prompt("../there.png"))
     assert there["valid"] is True
-    assert [verdict["findings"][0]["code"] for verdict in (gone, output, out)] == ["custom_validation_failed"] * 3
+    assert [verdict["findings"][0]["code"] for verdict in (gone, windows, output, out)] == [
+        "custom_validation_failed"
+    ] * 4
     assert "output folder" in output["findings"][0]["message"]
-    assert "leads out" in out["findings"][0]["message"]
+    assert "has '..' in it" in out["findings"][0]["message"]
     assert not there["not_checked"]
 
 
@@ -157,7 +160,10 @@ def test_the_console_validates_many_files_and_tells_by_its_exit_code(lacking: st
     done = console(home, lacking, "validate", str(broken), str(good))
     assert done.returncode == 2
     assert "broken.json" in done.stderr
-    assert len(json.loads(done.stdout)) == 1
+    first, second = json.loads(done.stdout)
+    assert first["valid"] is True
+    assert "broken.json" in second["source"]
+    assert second["error"]
 
 
 def test_a_saved_object_info_stands_in_for_the_server(lacking: str, home: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from comfyui_api.cli.console import Server, do, here, print_json
 from comfyui_api.comparison import Comparison, Difference, compare, named_inventory
+from comfyui_api.errors import FileProblem
 from comfyui_api.inventory import Inventory
 from comfyui_api.inventory.head import pack_as_json
 from comfyui_api.prepare import some
@@ -94,6 +95,8 @@ def diff(
 def _named(workspace: Workspace, name: str | None) -> Inventory:
     """The inventory in a file of this name, else of the server of this name."""
     file = Path(here(name)) if name else None
+    if name and name.endswith(".json") and file is not None and not stands(file):
+        raise FileProblem(f"{file} is not there.", "The default server's inventory is state/inventory.json.")
     return named_inventory(workspace, name, workspace.readable(str(file)) if file and stands(file) else None)
 
 

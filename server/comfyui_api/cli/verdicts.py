@@ -53,29 +53,35 @@ def _findings(findings: list[Finding]) -> Table:
 
 
 def _show_repair(repair: Repair, console: Console) -> None:
-    if repair.packs:
-        table = _table("Node pack", "Classes", "What to do")
-        for pack in repair.packs:
-            todo = pack.command or pack.reason or pack.state.replace("_", " ")
-            title = f"{pack.title}\n{pack.repository}" if pack.repository else pack.title
-            table.add_row(_plain(title), _plain(", ".join(pack.class_types)), _plain(todo))
-        console.print(table)
-    if repair.models:
-        table = _table("Model", "Folder", "Size", "Where it is")
-        for model in repair.models:
-            where = f"use {', '.join(model.use)}" if model.use else model.url or model.page or "no link is known"
-            gate = " (account needed)" if model.gated else ""
-            size = readable_size(model.size) or ""
-            table.add_row(_plain(model.file), _plain(model.folder or ""), size, _plain(where + gate))
-        console.print(table)
-    if repair.updates:
-        table = _table("Older than the workflow", "Installed", "Made with", "Update")
-        for update in repair.updates:
-            cells = (update.what, update.installed, update.wanted, update.command or "")
-            table.add_row(*(_plain(cell) for cell in cells))
-        console.print(table)
+    """Commands and links stand on lines of their own, which no column folds: they are there to be copied."""
+
+    def line(text: str, indent: int = 0) -> None:
+        console.print(" " * indent + text, soft_wrap=True)
+
+    for pack in repair.packs:
+        line(f"[bold]Node pack {_plain(pack.title)}[/] ({_plain(pack.state.replace('_', ' '))})")
+        line(_plain(f"for {', '.join(pack.class_types)}"), 2)
+        for text in (pack.repository, pack.reason, pack.command):
+            if text:
+                line(_plain(text), 2)
+        for other in pack.others or ():
+            line(_plain(f"or {other.title}: {other.install or other.repository}"), 2)
+    for model in repair.models:
+        facts = [model.folder, readable_size(model.size), model.licence, "account needed" if model.gated else None]
+        line(f"[bold]Model {_plain(model.file)}[/] ({_plain(', '.join(fact for fact in facts if fact))})")
+        if model.use:
+            line(_plain(f"installed: {', '.join(model.use)}"), 2)
+        for text in (model.url, model.page, model.command):
+            if text:
+                line(_plain(text), 2)
+        if not (model.use or model.url or model.page):
+            line("no link is known", 2)
+    for update in repair.updates:
+        line(f"[bold]{_plain(update.what)}[/] {_plain(update.installed)}, made with {_plain(update.wanted)}")
+        if update.command:
+            line(_plain(update.command), 2)
     if repair.afterwards:
-        console.print(_plain(repair.afterwards))
+        line(_plain(repair.afterwards))
 
 
 def _table(*columns: str) -> Table:

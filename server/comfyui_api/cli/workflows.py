@@ -14,12 +14,14 @@ from comfyui_api.cli.console import Server, do, here, print_json, workflow_given
 from comfyui_api.cli.verdicts import show_verdict, terminal
 from comfyui_api.errors import ComfyError
 from comfyui_api.export import export_prompt
+from comfyui_api.repair.names import printable
 from comfyui_api.results import Validation
 from comfyui_api.results import as_json as as_plain
 from comfyui_api.storage import write_new
 from comfyui_api.workspace import Workspace
 
 app = typer.Typer()
+NOTE_SHOWN = 2000  # letters of one note
 
 
 @app.command()
@@ -32,10 +34,9 @@ def validate(
     """What ComfyUI would refuse in workflows, with the fixes. Exit code 0: all valid, 1: findings, 2: could not
     check."""
     classes = here(object_info) if object_info else None
-    failed = False
+    failed: list[tuple[str, ComfyError]] = []
 
     async def judge(space: Workspace) -> list[tuple[str, Validation]]:
-        nonlocal failed
         judged = []
         for given in workflows:
             try:
@@ -43,7 +44,7 @@ def validate(
             except ComfyError as exc:
                 if len(workflows) == 1:
                     raise
-                failed = True
+                failed.append((given, exc))
                 sys.stderr.write(f"{given[:200]}: {exc}\n")
             else:
                 judged.append((given, result))
@@ -52,6 +53,7 @@ def validate(
     judged = do(judge)
     if as_json or not sys.stdout.isatty():
         content = [as_plain(result) for _, result in judged]
+        content += [{"source": given, "error": str(exc)} for given, exc in failed]
         print_json(content[0] if len(workflows) == 1 else content)
     else:
         console = terminal()
@@ -72,7 +74,7 @@ def convert(
     conversion = do(lambda space: export_prompt(space, workflow_given(workflow), server, classes))
     for note in conversion.notes:
         place = f"node {note.node_id}" + (f", {note.input}" if note.input else "") if note.node_id else "workflow"
-        sys.stderr.write(f"{place}: {note.message}\n")
+        sys.stderr.write(f"{printable(f'{place}: {note.message}', NOTE_SHOWN)}\n")
     if output is None:
         print_json(conversion.prompt)
     else:

@@ -23,6 +23,7 @@ STALE_AFTER = 3600.0
 CLOCKS_DIFFER = 60.0  # seconds by which another machine's clock may be ahead
 FORMAT = 2
 SIZE_LIMIT = 2**62
+MESSAGE_SHOWN = 200
 
 # ComfyUI's former words for two of its model folders, by which older files name them.
 FOLDER_NOW = {"clip": "text_encoders", "unet": "diffusion_models"}
@@ -272,7 +273,9 @@ def _check(content: Any) -> None:
         outline = {**content, "models": {folder: _broken_ones(files) for folder, files in models.items()}}
     error = next(iter(Draft202012Validator(schema("inventory")).iter_errors(outline)), None)
     if error is not None:
-        raise Invalid(f"{error.json_path}: {error.message[:200]}")
+        # What is wrong stands at the end, after the value itself.
+        words = error.message if len(error.message) <= MESSAGE_SHOWN else f"…{error.message[-MESSAGE_SHOWN:]}"
+        raise Invalid(f"{error.json_path}: {words}")
 
 
 def _broken_ones(files: Any) -> Any:

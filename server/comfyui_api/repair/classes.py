@@ -9,7 +9,7 @@ from comfyui_api.findings import MissingPack, PackChoice, PackState
 from comfyui_api.import_failures import ImportFailure
 from comfyui_api.node_packs import CORE_ID, NodePack, NodePacks
 from comfyui_api.packs import ClaimingPack, InstalledPack
-from comfyui_api.repair.names import listed
+from comfyui_api.repair.names import listed, printable
 from comfyui_api.repair.versions import UPDATE_COMFYUI, Stamp, is_older, update
 
 OTHERS_SHOWN = 10
@@ -31,6 +31,8 @@ def missing_class(class_type: str, stamp: Stamp | None, known: PackKnowledge) ->
     cnr_id, aux_id = (stamp.cnr_id, stamp.aux_id) if stamp is not None else (None, None)
     candidates = known.packs.that_have(class_type, cnr_id=cnr_id, aux_id=aux_id)
     candidates = candidates or [pack for claim in known.claims.get(class_type, ()) for pack in _claimed(claim, known)]
+    # What a workflow says that cannot be a pack's name is not repeated as one.
+    candidates = [pack for pack in candidates if pack.repository.startswith(("https://", "http://"))]
     if not candidates:
         return None
     pack, *rest = candidates
@@ -51,12 +53,12 @@ def missing_class(class_type: str, stamp: Stamp | None, known: PackKnowledge) ->
     return _but(found, "outdated", update(pack.registry_id) if pack.registry_id else None)
 
 
-def fix_for(found: MissingPack | None, names: list[str], stamp: Stamp | None) -> str:
+def fix_for(found: MissingPack | None, names: list[str], stamp: Stamp | None, known: PackKnowledge) -> str:
     """The sentence that goes with a class that is missing. `names` are installed classes that are called alike."""
-    meant = f" Or did you mean {listed(names)}?" if names else ""
+    guessed = names and (stamp is None or not stamp.names_pack)
     if found is None:
         said = stamp.cnr_id or stamp.aux_id if stamp is not None else None
-        origin = f" The workflow says that it is of '{said[:100]}'." if said else ""
+        origin = f" The workflow says that it is of '{printable(said)}'." if said else ""
         return f"Did you mean {listed(names)}?{origin}" if names else f"No known node pack has it.{origin}"
     where = f" ({found.repository})" if found.repository else ""
     command = f" with `{found.command}`" if found.command else ""
@@ -74,9 +76,24 @@ def fix_for(found: MissingPack | None, names: list[str], stamp: Stamp | None) ->
             text = f"An older version of the pack {found.title}{where} has it: install that, or use another class."
         case "not_installed":
             text = f"It is of the pack {found.title}{where}: install it{command}."
+            if _is_only_said(found, stamp, known):
+                text = (
+                    f"The workflow says that it is of {found.title}{where}, but no list knows the class there: look "
+                    f"before you install it{command}."
+                )
     if found.others:
         text += f" Others that have a class of this name: {', '.join(other.title for other in found.others)}."
-    return text + meant
+    if guessed:
+        return f"Did you mean {listed(names)}? Else: {text}"
+    return f"{text} Or did you mean {listed(names)}?" if names else text
+
+
+def _is_only_said(found: MissingPack, stamp: Stamp | None, known: PackKnowledge) -> bool:
+    """Whether nothing but the workflow's own word connects the class with this pack."""
+    if stamp is None or not stamp.names_pack:
+        return False
+    listed_packs = known.packs.that_have(found.class_types[0])
+    return not any(_same_repository(pack.repository, found.repository) for pack in listed_packs)
 
 
 def _claimed(claim: ClaimingPack, known: PackKnowledge) -> list[NodePack]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -9,12 +10,13 @@ from typing import Any
 
 from comfyui_api.dynamic_inputs import DYNAMIC_COMBO, choices_of, expanded
 from comfyui_api.findings import Finding
-from comfyui_api.graph import Prompt
+from comfyui_api.graph import Prompt, downstream
 from comfyui_api.node_class import InputSpec, NodeClasses, types_match
-from comfyui_api.repair.names import SHOWN, closest, first_of, listed
+from comfyui_api.repair.names import SHOWN, closest, closest_classes, first_of, listed
 
 CLASSES_SEARCHED = 2000  # for one that gives a type
 CLASSES_NAMED = 3
+WALKS = 50  # over the whole prompt, for as many nodes that lack a link
 NAMES_COMPARED = 20  # comparing a name with thousands takes milliseconds: a workflow full of unknown ones gets no more
 
 # What usually gives a type, of ComfyUI's own classes.
@@ -40,6 +42,28 @@ _USUAL_GIVERS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Nodes of the editor that no server has. What their links and values stand for is put in when it sends a workflow.
+_EDITOR_ONLY = {
+    "PrimitiveNode": "write its value into the inputs that it feeds",
+    "Reroute": "link to what it passes on",
+    "Note": "take it out",
+    "MarkdownNote": "take it out",
+    "GetNode": "link to what its SetNode of the same name gets",
+    "SetNode": "link to what it gets",
+}
+_INSTANCE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def editor_only(class_type: str) -> str | None:
+    """What to do about a node that exists in the editor only; None for any other class."""
+    advice = _EDITOR_ONLY.get(class_type)
+    if class_type.startswith(("workflow>", "workflow/")) or _INSTANCE.fullmatch(class_type):
+        advice = "put the nodes that it stands for in its place"
+    if advice is None:
+        return None
+    return f"It exists only in ComfyUI's editor: {advice}, or give the workflow as the editor saves it (UI format)."
+
+
 def with_fixes(findings: list[Finding], prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
     """The same findings, each with its fix where one is known. A fix is advice: no value is ever replaced."""
     mender = _Mender(prompt, node_classes)
@@ -54,6 +78,7 @@ class _Mender:
         self._node_classes = node_classes
         self._class_fixes: dict[str, str] = {}
         self._class_givers: dict[str, list[str]] = {}
+        self._waiting: dict[str | None, set[str]] = {}
 
     def fix(self, finding: Finding) -> str | None:
         spec = self._spec_of(finding)
@@ -100,8 +125,8 @@ class _Mender:
     def _fix_class(self, name: str) -> str:
         if name not in self._class_fixes:
             compared = len(self._class_fixes) < NAMES_COMPARED
-            near = closest(name, self._node_classes, 3) if compared else []
-            self._class_fixes[name] = (
+            near = closest_classes(name, self._node_classes) if compared else []
+            self._class_fixes[name] = editor_only(name) or (
                 f"Did you mean {listed(near)}? If it belongs to a node pack, install that pack and restart ComfyUI."
                 if near
                 else "Install the node pack that has it and restart ComfyUI, or use another node class."
@@ -110,13 +135,21 @@ class _Mender:
 
     def _fix_link(self, finding: Finding, spec: InputSpec) -> str:
         fitting = [output for output in self._givers if types_match(output, spec)]
-        givers = [giver for output in fitting for node_id, giver in self._givers[output] if node_id != finding.node_id]
+        waiting = self._waiting_for(finding.node_id)
+        givers = [giver for output in fitting for node_id, giver in self._givers[output] if node_id not in waiting]
         if givers:
             return f"Link an output of type {spec.type}: {', '.join(givers[:SHOWN])}."
         classes = self._classes_giving(spec)
         return (
             f"Nothing in this prompt gives {spec.type}: add {' or '.join(classes) or 'a node that does'}, and link it."
         )
+
+    def _waiting_for(self, node_id: str | None) -> set[str]:
+        """A node and all that depend on it: a link to one of these would make a circle."""
+        if node_id not in self._waiting:
+            known = len(self._waiting) < WALKS
+            self._waiting[node_id] = downstream(self._prompt, [node_id]) if known else {node_id or ""}
+        return self._waiting[node_id]
 
     def _classes_giving(self, spec: InputSpec) -> list[str]:
         """A few classes that have an output for an input, the usual ones first."""

@@ -23,6 +23,8 @@ _FOLDER_KINDS = {
     "clip": "text_encoders",
     "clip_gguf": "text_encoders",
 }
+# Where official templates and the Manager's list have their models.
+_HUBS = frozenset({"huggingface.co", "civitai.com", "github.com", "modelscope.cn", "raw.githubusercontent.com"})
 _SAFE_URL = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&()*+,;=%\[\]-]+")
 _SAFE_FILE = re.compile(r"[A-Za-z0-9][\w.+ ()-]*(/[A-Za-z0-9][\w.+ ()-]*)*")
 
@@ -72,11 +74,14 @@ def fix_for(model: MissingModel, options: list[str], other_folder: str | None) -
         parts.append(f"Closest installed: {listed(near)}.")
     if other_folder is not None:
         parts.append(f"A file of that name lies in models/{other_folder}; this input takes models/{model.folder}.")
-    place = f"models/{model.folder}" if model.folder else "its folder below models/"
+    subfolder = model.file.replace("\\", "/").rpartition("/")[0]
+    place = f"models/{model.folder}/{subfolder}".rstrip("/") if model.folder else "its folder below models/"
     facts = ", ".join(part for part in (readable_size(model.size), model.licence) if part)
     described = f" ({facts})" if facts else ""
     if model.url is not None:
         origin = " (the workflow's own link)" if model.from_workflow else ""
+        if model.from_workflow and not _is_hub(model.url):
+            origin = " (the workflow's own link, to a host that is no known hub: look before you download)"
         parts.append(f"Download {model.url}{described}{origin} to {place}.")
         if model.gated:
             parts.append(f"It needs an account and an accepted licence{f': {model.page}' if model.page else ''}.")
@@ -108,12 +113,14 @@ def _with_source(model: MissingModel, source: ModelSource, file: str) -> Missing
         licence=source.licence,
         gated=source.gated or None,
         from_workflow=source.origin == "workflow" or None,
-        command=_command(source.url, model.folder, name),
+        command=_command(source.url, model.folder, name, from_workflow=source.origin == "workflow"),
     )
 
 
-def _command(url: str | None, folder: str | None, name: str) -> str | None:
+def _command(url: str | None, folder: str | None, name: str, *, from_workflow: bool) -> str | None:
     """comfy-cli's download, of names and links that mean nothing else to a shell."""
+    if from_workflow and not _is_hub(url):
+        return None
     if url is None or folder is None or not _SAFE_URL.fullmatch(url) or not _SAFE_FILE.fullmatch(name):
         return None
     if not name.casefold().endswith(MODEL_ENDINGS) or not re.fullmatch(r"[\w-]+(/[\w-]+)*", folder):
@@ -123,6 +130,10 @@ def _command(url: str | None, folder: str | None, name: str) -> str | None:
     command = f"comfy model download --url {shlex.quote(url)} --relative-path {shlex.quote(target)}"
     named = urlsplit(url).path.rsplit("/", 1)[-1] == file
     return command if named else f"{command} --filename {shlex.quote(file)}"
+
+
+def _is_hub(url: str | None) -> bool:
+    return urlsplit(url or "").hostname in _HUBS
 
 
 def _name(file: str) -> str:

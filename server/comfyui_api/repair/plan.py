@@ -15,10 +15,10 @@ from comfyui_api.node_packs import NodePacks
 from comfyui_api.packs import NodeReplacement
 from comfyui_api.repair import classes, model_files
 from comfyui_api.repair.classes import PackKnowledge
-from comfyui_api.repair.fixes import NAMES_COMPARED, options_of
+from comfyui_api.repair.fixes import NAMES_COMPARED, editor_only, options_of
 from comfyui_api.repair.memory import will_it_fit
 from comfyui_api.repair.model_inputs import InstalledModels, is_model_file, model_folder
-from comfyui_api.repair.names import ALIKE, SLIP, closest
+from comfyui_api.repair.names import ALIKE, SLIP, closest_classes, same_words
 from comfyui_api.repair.versions import outdated, stamps
 from comfyui_api.runs import Device
 
@@ -141,14 +141,18 @@ class _Planner:
         class_type, node_id = str(finding.received), finding.node_id or ""
         stamp = self._stamps.get(node_id)
         key = class_type, stamp.cnr_id if stamp else None, stamp.aux_id if stamp else None
+        if (advice := editor_only(class_type)) is not None:
+            return advice
         first = self._class_fixes.get(key)
         if first is None:
             found = classes.missing_class(class_type, stamp, self._known.packs)
             # Where a pack is known to have it, only a slip of the pen suggests another class.
             likeness = ALIKE if found is None else SLIP
             compared = len(self._class_fixes) < NAMES_COMPARED
-            near = closest(class_type, self._node_classes, 3, likeness) if compared else []
-            fix = classes.fix_for(found, near, stamp)
+            near = closest_classes(class_type, self._node_classes, 3, likeness) if compared else []
+            if found is not None and (found.state == "core_outdated" or (stamp is not None and stamp.names_pack)):
+                near = [name for name in near if same_words(class_type, name)]
+            fix = classes.fix_for(found, near, stamp, self._known.packs)
         else:
             found, fix = first.pack, f"As for node {first.node_id}{_by(first.pack)}."
         self._class_fixes.setdefault(key, _ClassFix(found, node_id))

@@ -24,6 +24,10 @@ class Stamp(NamedTuple):
     aux_id: str | None
     version: str | None
 
+    @property
+    def names_pack(self) -> bool:
+        return bool(self.cnr_id or self.aux_id)
+
 
 def stamps(prompt: Prompt) -> Iterator[Stamp]:
     """What the nodes of a prompt say of their packs (the editor writes it into _meta)."""

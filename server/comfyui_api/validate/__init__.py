@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 
 from comfyui_api.dynamic_inputs import DYNAMIC_COMBO, expanded
 from comfyui_api.findings import Finding
-from comfyui_api.graph import Prompt, downstream, is_link, links_of, reached_by, sources, upstream
+from comfyui_api.graph import Prompt, downstream, is_followed, is_link, links_of, reached_by, sources, upstream
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses
 from comfyui_api.repair import with_fixes
 from comfyui_api.validate.cycles import cycles, waiting_input
-from comfyui_api.validate.faults import ACCEPTED, RUN_FAILS, Fault, short
+from comfyui_api.validate.faults import ACCEPTED, RUN_FAILS, STOPS, Fault, short, shown
 from comfyui_api.validate.files import check_file, is_listed, link_for_file, takes_file
 from comfyui_api.validate.links import check_link, class_of
-from comfyui_api.validate.own_checks import check_own, is_file, is_free
+from comfyui_api.validate.own_checks import check_own, check_prefix, is_file, is_free
 from comfyui_api.validate.values import check_choice, check_value
 
 _SHOWN = 10
+_SKIPPED_BY_PACKS = ("value_not_in_list", "value_smaller_than_min", "value_bigger_than_max")
+_PACK_DECIDES = "If the pack checks it itself, it may take it: force=true leaves that to the server."
 _NONE: Mapping[str, bool] = MappingProxyType({})
 _MISNAMED = 0.8  # likeness from which an unknown input counts as a name gone wrong; below, it is the editor's own
 
@@ -78,13 +80,26 @@ def output_nodes(prompt: Prompt, node_classes: NodeClasses) -> list[str]:
     return found
 
 
-def stops_the_server(prompt: Prompt) -> list[str]:
+def stops_the_server(prompt: Prompt, node_classes: NodeClasses | None = None) -> list[str]:
     """The ids of nodes that must never be sent, whatever is forced.
 
-    ComfyUI 0.3.75 accepts a node without inputs where some output is sound without it, and then its worker thread dies
-    over it (comfy_execution/caching.py): nothing runs any more until it is restarted.
+    ComfyUI 0.3.75 accepts them, and then its worker thread dies over them, so that nothing runs any more until it is
+    restarted: a node without inputs where some output is sound without it (comfy_execution/caching.py), and a link to a
+    node that does not exist at an input that the class does not declare (comfy_execution/graph.py, add_node).
     """
-    return [node_id for node_id, node in prompt.items() if not isinstance(_get(node, "inputs"), dict)]
+    found = []
+    for node_id, node in prompt.items():
+        inputs = _get(node, "inputs")
+        if not isinstance(inputs, dict):
+            found.append(node_id)
+            continue
+        node_class = class_of(node, node_classes) if node_classes is not None else None
+        lost = [name for name, value in inputs.items() if is_followed(value) and value[0] not in prompt]
+        if lost and node_class is not None:
+            names = {spec.name for spec in _specs(node_class, inputs)}
+            if any(name not in names for name in lost):
+                found.append(node_id)
+    return found
 
 
 def dropped_outputs(prompt: Prompt, findings: list[Finding], node_classes: NodeClasses) -> list[str]:
@@ -122,7 +137,7 @@ def _check_form(prompt: Prompt, node_classes: NodeClasses) -> list[Finding]:
             message = f"No node class named '{short(name)}' is installed."
             findings.append(Finding("error", "missing_node_type", message, node_id, short(name), received=short(name)))
         if not isinstance(node.get("inputs"), dict):
-            message = f"Node {node_id} ({name}) has no inputs object, and ComfyUI would stop working over it."
+            message = f"Node {node_id} ({name}) has no inputs object. {STOPS}"
             findings.append(Finding("error", "exception_during_validation", message, node_id, name))
     return findings
 
@@ -198,6 +213,8 @@ def _check_node(
         if fault is not None:
             code, message = fault
             class_type = node_class.class_type
+            if code in _SKIPPED_BY_PACKS and not node_class.is_core:
+                message = f"{message} {_PACK_DECIDES}"
             yield Finding("error", code, message, node_id, class_type, spec.name, received=short(value))
     if node_class.is_partner_node:
         yield Finding(
@@ -207,7 +224,7 @@ def _check_node(
             node_id,
             node_class.class_type,
         )
-    yield from _unknown_inputs(node_id, node_class, inputs, names)
+    yield from _unknown_inputs(node_id, node_class, inputs, names, prompt)
 
 
 def _check_input(
@@ -229,32 +246,39 @@ def _check_input(
         return check_file(value, spec, files.get(value) if isinstance(value, str) else None)
     if (fault := check_value(value, spec, own_check=is_free(class_type, spec.name))) is not None:
         return fault
+    if (fault := check_prefix(value, spec, node_class)) is not None:
+        return fault
     return check_own(class_type, spec.name, inputs) if is_free(class_type, spec.name) else None
 
 
-def _unknown_inputs(node_id: str, node_class: NodeClass, inputs: dict[str, Any], names: set[str]) -> Iterator[Finding]:
+def _unknown_inputs(
+    node_id: str, node_class: NodeClass, inputs: dict[str, Any], names: set[str], prompt: Prompt
+) -> Iterator[Finding]:
     """Inputs that the class does not have: the server passes over their values, but a run hands on what is linked.
 
-    Packs may take what they do not declare; a name that reads like one that is not given has gone wrong anywhere.
+    Packs may take what they do not declare; a name that reads like one that is not given has gone wrong anywhere, and
+    a link that leads nowhere stops the server.
     """
     free = [name for name in names if name not in inputs]
     for name, value in inputs.items():
         if name in names:
             continue
-        fails = node_class.is_core and is_link(value) and len(value) == 2 and isinstance(value[0], str)
+        linked = is_followed(value)
         near = get_close_matches(str(name)[:100], free, 1, _MISNAMED)
-        if fails or near:
-            outcome = f"what is linked to it is handed on all the same. {ACCEPTED}" if fails else "it is passed over."
-            yield Finding(
-                "error" if fails else "warning",
-                "unknown_input",
-                f"{node_class.class_type} has no input '{short(name)}': {outcome}",
-                node_id,
-                node_class.class_type,
-                str(name)[:200],
-                received=short(value),
-                fix=f"Did you mean '{near[0]}'?" if near else "Take this input out.",
-            )
+        fix = f"Did you mean '{near[0]}'?" if near else "Take this input out."
+        if linked and value[0] not in prompt:
+            outcome = f"and it is linked to node {shown(value[0])}, which does not exist. {STOPS}"
+        elif linked and node_class.is_core:
+            outcome = f"and what is linked to it is handed on all the same. {ACCEPTED}"
+        elif near:
+            message = f"{node_class.class_type} has no input '{short(name)}', so it is passed over."
+            yield Finding("warning", "unknown_input", message, node_id, node_class.class_type, str(name)[:200], fix=fix)
+            continue
+        else:
+            continue
+        message = f"{node_class.class_type} has no input '{short(name)}', {outcome}"
+        received = short(value)
+        yield Finding("error", "unknown_input", message, node_id, node_class.class_type, str(name)[:200], received, fix)
 
 
 def _not_reached(idle: list[str]) -> Finding:

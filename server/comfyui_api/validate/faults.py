@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 RUN_FAILS = "the run fails"
+STOPS = "ComfyUI would stop working over it, until it is restarted."
 ACCEPTED = f"The server accepts it; then {RUN_FAILS}."
 
 
@@ -29,3 +30,9 @@ def short(value: Any) -> Any:
     if len(text) > 200:
         return text[:200] + "…"
     return value
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence: texts in quotes as they are, anything else as Python writes it."""
+    value = short(value)
+    return f"'{value}'" if isinstance(value, str) else repr(value)

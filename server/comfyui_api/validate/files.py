@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from comfyui_api.node_class import InputSpec
 from comfyui_api.runs import FolderType
-from comfyui_api.validate.faults import ACCEPTED, Fault, short
+from comfyui_api.validate.faults import ACCEPTED, Fault, shown
 
 
 class LoadValue(NamedTuple):
@@ -43,13 +43,13 @@ def check_file(value: Any, spec: InputSpec, exists: bool | None) -> Fault | None
     """
     if not isinstance(value, str):
         # The class looks for the file, and fails over anything but a name.
-        return Fault("exception_during_validation", f"'{spec.name}' takes the name of a file, not {short(value)!r}.")
+        return Fault("exception_during_validation", f"'{spec.name}' takes the name of a file, not {shown(value)}.")
     if is_listed(value, spec):
         return None
     named = LoadValue.of(value)
     if not named.is_safe:
-        reason = "leads out of its folder. Some servers accept that; here it is refused"
-        return Fault("custom_validation_failed", f"The file {short(value)!r} of '{spec.name}' {reason}.")
+        reason = "is absolute or has '..' in it. Some servers accept that; here it is refused"
+        return Fault("custom_validation_failed", f"The file {shown(value)} of '{spec.name}' {reason}.")
     if not named.filename:
         return Fault("custom_validation_failed", f"'{spec.name}' names no file. {ACCEPTED}")
     if exists is None:
@@ -58,7 +58,7 @@ def check_file(value: Any, spec: InputSpec, exists: bool | None) -> Fault | None
         return None
     return Fault(
         "custom_validation_failed",
-        f"The file {short(value)!r} of '{spec.name}' is not in the server's {named.folder} folder.",
+        f"The file {shown(value)} of '{spec.name}' is not in the server's {named.folder} folder.",
     )
 
 

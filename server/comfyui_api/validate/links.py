@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from comfyui_api.graph import Prompt
+from comfyui_api.graph import Prompt, links_of
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, types_match
-from comfyui_api.validate.faults import Fault, short
+from comfyui_api.validate.faults import Fault, short, shown
 from comfyui_api.validate.own_checks import fits
 
 
@@ -29,7 +30,7 @@ def check_link(
         hint = " Node ids are texts: put them in quotes." if isinstance(source_id, int) else ""
         return Fault(
             "exception_during_validation",
-            f"'{spec.name}' is linked to node {short(source_id)!r}, which does not exist.{hint}",
+            f"'{spec.name}' is linked to node {shown(source_id)}, which does not exist.{hint}",
         )
     source = class_of(prompt[source_id], node_classes)
     if source is None:
@@ -37,7 +38,7 @@ def check_link(
     if not isinstance(slot, int) or not -len(source.outputs) <= slot < len(source.outputs):
         return Fault(
             "exception_during_validation",
-            f"'{spec.name}' is linked to output {short(slot)!r} of node {source_id} ({source.class_type}), "
+            f"'{spec.name}' is linked to output {shown(slot)} of node {source_id} ({source.class_type}), "
             f"which has {len(source.outputs)} outputs, counted from 0.",
         )
     received = source.outputs[slot]
@@ -49,3 +50,18 @@ def check_link(
             f"'{spec.name}' takes {wanted}, but output {slot} of node {source_id} ({source.class_type}) gives {given}.",
         )
     return None
+
+
+def wildcard_links(node: Any, taker: NodeClass, prompt: Prompt, node_classes: NodeClasses) -> Iterator[str]:
+    """The inputs of a node that fit only by a wildcard of a pack's class: ComfyUI 0.3.75 compares them by a rule of the
+    class's own, which /object_info does not show; recent servers take them all."""
+    for name, link in links_of(node):
+        spec = taker.inputs.get(name)
+        source = class_of(prompt.get(link[0]), node_classes) if len(link) == 2 and isinstance(link[0], str) else None
+        if spec is None or source is None or (taker.is_core and source.is_core):
+            continue
+        slot = link[1]
+        if isinstance(slot, int) and -len(source.outputs) <= slot < len(source.outputs):
+            received = source.outputs[slot]
+            if "*" in (spec.type, received) and received != spec.type:
+                yield f"{taker.class_type}.{name}"

@@ -7,12 +7,13 @@ stands in pack_checks.
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from comfyui_api.node_class import InputSpec, NodeClass, OutputType
-from comfyui_api.validate.faults import Fault, short
+from comfyui_api.validate.faults import ACCEPTED, Fault, shown
 from comfyui_api.validate.pack_checks import gives_as_well, judges_itself, looks_for_file, takes_link
 
 # Loaders whose files are not marked as uploads.
@@ -46,6 +47,17 @@ def fits(taker: NodeClass, spec: InputSpec, source: NodeClass, slot: int, receiv
     return taken or spec.type in gives_as_well(source.class_type, slot)
 
 
+def check_prefix(value: Any, spec: InputSpec, node_class: NodeClass) -> Fault | None:
+    """Where a saving node of ComfyUI's own would write (folder_paths.py, get_save_image_path)."""
+    if spec.name != "filename_prefix" or not node_class.is_core or not isinstance(value, str):
+        return None
+    path = posixpath.normpath(value)  # backslashes are letters like others on most servers
+    if path.startswith(("../", "/")) or path == "..":
+        reason = f"'{spec.name}' is {shown(value)}, which leads out of the output folder."
+        return Fault("invalid_input_type", f"{reason} {ACCEPTED}")
+    return None
+
+
 def check_own(class_type: str, name: str, inputs: Mapping[str, Any]) -> Fault | None:
     """What the class's own check says of one of its free inputs."""
     value = inputs[name]
@@ -53,7 +65,7 @@ def check_own(class_type: str, name: str, inputs: Mapping[str, Any]) -> Fault | 
         ratio = _RATIO.fullmatch(str(value))
         parts = [int(part) for part in ratio.groups()] if ratio else [0, 0]
         if not all(parts) or not _NARROWEST <= parts[0] / parts[1] <= _WIDEST:
-            message = f"'{name}' is {short(value)!r}; it takes a ratio from 1:4 to 4:1, such as 16:9."
+            message = f"'{name}' is {shown(value)}; it takes a ratio from 1:4 to 4:1, such as 16:9."
             return Fault("custom_validation_failed", message)
     if class_type == "KlingCameraControls" and name == _CAMERA[0]:
         moves = [inputs.get(each) for each in _CAMERA]

@@ -6,7 +6,7 @@ from typing import Any
 
 from comfyui_api.dynamic_inputs import DYNAMIC_COMBO, choices_of
 from comfyui_api.node_class import InputSpec
-from comfyui_api.validate.faults import ACCEPTED, RUN_FAILS, Fault, short
+from comfyui_api.validate.faults import ACCEPTED, RUN_FAILS, Fault, short, shown
 
 # What only a node can make: no value that could be written into a prompt stands for these.
 _LINK_ONLY = frozenset(
@@ -29,9 +29,9 @@ def check_value(value: Any, spec: InputSpec, *, own_check: bool = False) -> Faul
         try:
             value = convert(value)
         except (TypeError, ValueError, OverflowError):
-            return Fault("invalid_input_type", f"'{spec.name}' takes {_ARTICLES[spec.type]}, not {short(value)!r}.")
+            return Fault("invalid_input_type", f"'{spec.name}' takes {_ARTICLES[spec.type]}, not {shown(value)}.")
     if spec.type in _LINK_ONLY and (spec.required or value is not None):
-        wanted = f"'{spec.name}' takes a link to {spec.type}, not {short(value)!r}."
+        wanted = f"'{spec.name}' takes a link to {spec.type}, not {shown(value)}."
         return Fault("invalid_input_type", f"{wanted} {ACCEPTED}")
     if own_check:
         return None
@@ -46,7 +46,7 @@ def _check_range(value: Any, spec: InputSpec) -> Fault | None:
         if high is not None and value > high:
             return Fault("value_bigger_than_max", f"'{spec.name}' is {short(value)}, above its maximum of {high}.")
     except TypeError:  # of a type that is not converted
-        return Fault("exception_during_validation", f"'{spec.name}' takes a number, not {short(value)!r}.")
+        return Fault("exception_during_validation", f"'{spec.name}' takes a number, not {shown(value)}.")
     return None
 
 
@@ -58,11 +58,8 @@ def _check_option(value: Any, spec: InputSpec) -> Fault | None:
     if not wrong:
         return None
     unchecked = "" if spec.legacy_combo else f" Older servers (0.3.75) accept it; then {RUN_FAILS}."
-    count = len(spec.options)
-    return Fault(
-        "value_not_in_list",
-        f"'{spec.name}' is {short(wrong[0])!r}, which is none of its {count} options.{unchecked}",
-    )
+    none_of = _none_of(len(spec.options))
+    return Fault("value_not_in_list", f"'{spec.name}' is {shown(wrong[0])}, {none_of}.{unchecked}")
 
 
 def check_choice(value: Any, spec: InputSpec) -> Fault | None:
@@ -71,5 +68,12 @@ def check_choice(value: Any, spec: InputSpec) -> Fault | None:
     keys = choices_of(spec)
     if not keys or (isinstance(value, str) and value in keys):
         return None
-    shown = "a link" if isinstance(value, list) else repr(short(value))
-    return Fault("value_not_in_list", f"'{spec.name}' is {shown}, which is none of its {len(keys)} options. {ACCEPTED}")
+    given = "a link" if isinstance(value, list) else shown(value)
+    return Fault("value_not_in_list", f"'{spec.name}' is {given}, {_none_of(len(keys))}. {ACCEPTED}")
+
+
+def _none_of(count: int) -> str:
+    """What a value is not."""
+    if count == 0:
+        return "and there is nothing to choose from"
+    return "which is not its only option" if count == 1 else f"which is none of its {count} options"
