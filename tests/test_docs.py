@@ -27,6 +27,7 @@ COMMANDS = [
     "convert",
     "queue",
     "poll",
+    "jobs",
     "get",
     "upload",
     "interrupt",

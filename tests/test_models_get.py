@@ -259,7 +259,9 @@ def test_a_hostile_workflow_writes_nothing(user: User, folder: str, name: str) -
     (user.home / "w.json").write_text(json.dumps({"nodes": [node], "links": [], "version": 0.4}))
     before = sorted(user.home.parent.rglob("*.p*"))
     done = user.get("--workflow", "w.json", "--yes")
-    assert done.returncode in (0, 1), done.stderr
+    # 2 where no link is left that could be used: then nothing can be told of the workflow.
+    assert done.returncode in (0, 1, 2), done.stderr
+    assert "Traceback" not in done.stderr
     assert sorted(user.home.parent.rglob("*.p*")) == before
     assert user.files.ranges("/cat.safetensors") == []
 

@@ -25,6 +25,7 @@ NAMES = [
     "validate_workflow",
     "queue_workflow",
     "poll_result",
+    "list_jobs",
     "get_output",
     "upload_image",
     "interrupt",
@@ -64,7 +65,7 @@ def test_full_result_schemas_are_those_of_the_models() -> None:
 @pytest.mark.parametrize(
     ("tool", "arguments", "says"),
     [
-        ("queue_workflow", {"workfow": {}}, ["no argument 'workfow'", "Did you mean 'workflow'", "inputs, project"]),
+        ("queue_workflow", {"workfow": {}}, ["no argument 'workfow'", "Did you mean 'workflow'", "inputs, variations"]),
         ("queue_workflow", {}, ["needs the argument 'workflow'", "a text or an object"]),
         ("queue_workflow", {"workflow": 3}, ["workflow is 3", "a text or an object"]),
         ("queue_workflow", {"workflow": {}, "inputs": [1]}, ["inputs is [1]", "an object"]),

@@ -35,6 +35,7 @@ from comfyui_api.errors import (
 from comfyui_api.graph import Prompt
 from comfyui_api.object_info import Entry, ObjectInfoSplitter
 from comfyui_api.packs import ClaimingPack, InstalledPack, NodeReplacement
+from comfyui_api.queue_stream import QueueReader
 from comfyui_api.runs import FolderType, HistoryEntry, QueuedPrompt, QueueState, SystemStats, UploadedFile
 
 if TYPE_CHECKING:  # what mending reads is imported when something has to be mended: the server starts without it
@@ -44,7 +45,9 @@ if TYPE_CHECKING:  # what mending reads is imported when something has to be men
 T = TypeVar("T")
 
 REPLY_LIMIT = 64 * 2**20
-QUEUE_LIMIT = 512 * 2**20  # a thousand waiting runs with their workflows
+QUEUE_LIMIT = 4 * 2**30  # read run by run: thousands of waiting runs with their workflows
+LARGE_QUEUE = 4 * 2**20  # bytes of /queue from which there may be a better way to ask
+HISTORY_LIMIT = 256 * 2**20
 RETRY_SECONDS = 10.0
 ERROR_TEXT_LIMIT = 64 * 2**10
 PARSED_ASIDE = 2**20  # larger replies are parsed in a thread, so that others are served meanwhile
@@ -83,6 +86,10 @@ class ComfyClient:
     def __init__(self, url: str, *, timeout: float, auth: tuple[str, str] | None = None) -> None:
         self.url = url
         self.client_id = str(uuid.uuid4())
+        self.has_large_queue = False
+        self.maybe_sent_twice: dict[str, float] = {}
+        """Runs whose first request may still arrive, with the moment (time.monotonic) until which that is watched."""
+        self._lists_jobs = True
         self._timeout = timeout
         try:
             # A proxy of the environment is for the outside world, not for a server on this machine or the LAN.
@@ -182,7 +189,64 @@ class ComfyClient:
         return self._parse(replies.names, await self._read("/embeddings"))
 
     async def queue(self) -> QueueState:
-        return self._parse(replies.queue_state, await self._read("/queue", limit=QUEUE_LIMIT))
+        """What runs and what waits.
+
+        A large queue is asked of recent servers without its prompts (/api/jobs); of others it is read run by run.
+        """
+        if self.has_large_queue and self._lists_jobs and (listed := await self._listed_jobs()) is not None:
+            return listed
+        try:
+            return await self._whole_queue()
+        except ComfySilent:
+            with anyio.move_on_after(RETRY_SECONDS):
+                return await self._whole_queue()
+            raise
+
+    async def _whole_queue(self) -> QueueState:
+        path, reader = "/queue", None
+        content, received = bytearray(), 0
+        try:
+            with self._translated(path):
+                async with self.http.stream("GET", path) as response:
+                    await self._check(response, path)
+                    async for piece in _pieces(response, PARSED_ASIDE):
+                        received += len(piece)
+                        if received > QUEUE_LIMIT:
+                            raise _too_large(path, QUEUE_LIMIT)
+                        if reader is None and len(piece) < PARSED_ASIDE:
+                            content = piece  # all of it: the usual queue
+                            continue
+                        reader = reader or QueueReader()
+                        content = content or piece[:2000]
+                        await anyio.to_thread.run_sync(reader.feed, piece)
+            self.has_large_queue = received > LARGE_QUEUE
+            if reader is not None:
+                return await anyio.to_thread.run_sync(reader.finish)
+            raw = json.loads(content)
+        except (ValueError, RecursionError) as exc:
+            raise self._not_comfyui(path, content) from exc
+        except MALFORMED as exc:
+            raise self._malformed(exc) from exc
+        return self._parse(replies.queue_state, raw)
+
+    async def _listed_jobs(self) -> QueueState | None:
+        """The queue as /api/jobs has it; None where the server has no such route."""
+        try:
+            raw = await self._call("GET", "/api/jobs?status=pending,in_progress")
+            return self._parse(replies.listed_jobs, raw)
+        except (UnexpectedReply, ComfyFailed, AccessDenied, PromptRejected):
+            self._lists_jobs = False
+            return None
+
+    async def queue_remaining(self) -> int:
+        """How many runs are running or waiting, which costs the server nothing to tell."""
+        return self._parse(replies.queue_remaining, await self._read("/prompt"))
+
+    async def history_page(self, count: int, *, oldest: bool = False) -> list[HistoryEntry]:
+        """The newest runs that have ended, or the oldest that the server still knows, in the order of their end."""
+        offset = "&offset=0" if oldest else ""
+        raw = await self._read(f"/history?max_items={count}{offset}", limit=HISTORY_LIMIT)
+        return self._parse(replies.history_entries, raw)
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """The entry of a run that has ended; None while it has not, and for a run that is not known."""
@@ -244,12 +308,15 @@ class ComfyClient:
         """A file of the server as a stream. Raises FileGone where the server no longer has it."""
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
         with self._translated("/view"):
-            async with self.http.stream("GET", "/view", params=params) as response:
+            # Files are packed already; and where a packed answer breaks off, nothing tells.
+            headers = {"Accept-Encoding": "identity"}
+            async with self.http.stream("GET", "/view", params=params, headers=headers) as response:
                 if response.status_code in NOT_SERVED:
                     place = f"{subfolder}/{filename}" if subfolder else filename
                     raise FileGone(
                         f"The server has no file '{place}' in its {folder} folder any more.",
-                        "Temporary files go when ComfyUI restarts: queue the workflow again to get it.",
+                        "Temporary files go when ComfyUI restarts, others when somebody removes them: queue the "
+                        "workflow again to get it.",
                     )
                 await self._check(response, "/view")
                 yield response
@@ -366,16 +433,22 @@ class ComfyClient:
             raise self._not_comfyui(path, content) from exc
 
     def _translated(self, path: str) -> _Translation:
+        if self.http.is_closed:
+            # At the end of the program, for what goes on in the background.
+            raise ComfySilent(f"The connection to {self.url} has been closed.", "Ask again.")
         return _Translation(self.url, path, self._timeout)
 
     def _parse(self, parse: Callable[[Any], T], raw: Any) -> T:
         try:
             return parse(raw)
         except MALFORMED as exc:
-            raise UnexpectedReply(
-                f"The server at {self.url} answered in a form that is not ComfyUI's ({type(exc).__name__}: {exc}).",
-                "Check that the address is a ComfyUI server, and its version with check_status.",
-            ) from exc
+            raise self._malformed(exc) from exc
+
+    def _malformed(self, exc: Exception) -> UnexpectedReply:
+        return UnexpectedReply(
+            f"The server at {self.url} answered in a form that is not ComfyUI's ({type(exc).__name__}: {exc}).",
+            "Check that the address is a ComfyUI server, and its version with check_status.",
+        )
 
     async def _check(self, response: httpx2.Response, path: str) -> None:
         """Raise what a status other than 200 stands for."""

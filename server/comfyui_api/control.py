@@ -16,6 +16,7 @@ from comfyui_api.workspace import Connection, Workspace
 
 STOP_SECONDS = 5.0  # most steps are shorter; of a longer one the answer says so
 FREE_SECONDS = 1.0
+MOST_DOUBLES = 5
 NOTICEABLE = 16 * 2**20  # bytes; less is what other programs on the device do meanwhile
 
 
@@ -51,8 +52,13 @@ async def _stop_one(workspace: Workspace, connection: Connection, prompt_id: str
     if before.state == "queued":
         await connection.client.delete_pending([prompt_id])
         after = await look(connection, prompt_id)
+        for _ in range(MOST_DOUBLES):
+            if after.state == "queued":
+                # The same id waits more than once, and one is taken out at a time.
+                await connection.client.delete_pending([prompt_id])
+                after = await look(connection, prompt_id)
         if after.state == "gone":
-            await _note_stopped(workspace, connection, prompt_id)
+            await _note_stopped(workspace, connection, [prompt_id])
             stopped = [StoppedRun(prompt_id, "pending")]
             return Interruption(stopped=stopped, state="interrupted", message="It was taken out of the queue.")
         if after.state in FINAL_STATES:
@@ -86,10 +92,12 @@ async def _stop_all(workspace: Workspace, connection: Connection) -> Interruptio
         # Pending ones first: none of them may move up when the running one ends.
         await connection.client.delete_pending([item.prompt_id for item in queue.pending])
         left = await connection.client.queue()
-        for item in queue.pending:
-            if left.find(item.prompt_id) is None and await connection.client.history(item.prompt_id) is None:
-                await _note_stopped(workspace, connection, item.prompt_id)
-                stopped.append(StoppedRun(item.prompt_id, "pending"))
+        taken_out = [item.prompt_id for item in queue.pending if left.find(item.prompt_id) is None]
+        # The first ones may have run meanwhile: they go in order, so the first that did not ends the question.
+        while taken_out and await connection.client.history(taken_out[0]) is not None:
+            del taken_out[0]
+        await _note_stopped(workspace, connection, taken_out)
+        stopped.extend(StoppedRun(prompt_id, "pending") for prompt_id in taken_out)
     for item in (await connection.client.queue()).running:
         ended = await _stop_running(connection, item.prompt_id)
         stopped.extend(ended.stopped)
@@ -103,10 +111,11 @@ async def _stop_all(workspace: Workspace, connection: Connection) -> Interruptio
     return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.")
 
 
-async def _note_stopped(workspace: Workspace, connection: Connection, prompt_id: str) -> None:
+async def _note_stopped(workspace: Workspace, connection: Connection, prompt_ids: list[str]) -> None:
     """A run that is taken out of the queue leaves no trace on the server: we keep one."""
-    job = workspace.jobs.find(prompt_id) or Job(prompt_id, connection.url, time.time())
-    await workspace.jobs.add(replace(job, stopped=True))
+    known = workspace.jobs.all()
+    jobs = [known.get(prompt_id) or Job(prompt_id, connection.url, time.time()) for prompt_id in prompt_ids]
+    await workspace.jobs.add(*(replace(job, stopped=True) for job in jobs))
 
 
 async def free_vram(workspace: Workspace, server: str | None, *, unload_models: bool, free_memory: bool) -> FreedMemory:

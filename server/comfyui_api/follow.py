@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 
-from comfyui_api.diagnose import in_one_line, known_cases, remedy_for
 from comfyui_api.documents import reference
 from comfyui_api.errors import ComfyError, ComfySilent, ComfyUnreachable, ServerError
+from comfyui_api.gone import GoneReason, meant, why_gone
+from comfyui_api.once import take_out_double
 from comfyui_api.results import OutputInfo, ProgressInfo, RunFailure, RunStatus
-from comfyui_api.runs import FINAL_STATES, HistoryEntry, Progress, QueueItem, RunState
+from comfyui_api.runs import FINAL_STATES, HistoryEntry, LivePreview, Progress, QueueItem, RunState
 from comfyui_api.workspace import Connection, Workspace
+
+if TYPE_CHECKING:
+    from comfyui_api.diagnose import AskedAfter
+    from comfyui_api.previews import Picture
 
 Report: TypeAlias = Callable[[float, float | None, str], Awaitable[None]]
 """Takes how much is done, out of how much (None: not known), and a sentence."""
 
 POLL_SECONDS = 5.0
+QUICK_LOOK = 0.5  # seconds
 LOOK_SECONDS = 10.0  # what one look may take where less than that is left to wait
 LONGEST_WAIT = 86_400.0
+ASKING_SECONDS = 3.0  # what asking for more after a failure may take
 WARNING_AFTER = 600.0
 TEXT_SHOWN = 500
 
@@ -35,6 +45,8 @@ class Look:
     item: QueueItem | None = None
     position: int | None = None
     trouble: ComfyError | None = None
+    double: bool = False
+    """Whether the same id stands in the queue more than once."""
 
 
 async def look(connection: Connection, prompt_id: str) -> Look:
@@ -48,7 +60,10 @@ async def look(connection: Connection, prompt_id: str) -> Look:
         return Look(entry.state, entry)
     queue = await client.queue()
     if (position := queue.position(prompt_id)) is not None:
-        return Look("queued", item=queue.find(prompt_id), position=position)
+        item = queue.find(prompt_id)
+        if any(running.prompt_id == prompt_id for running in queue.running):
+            return Look("running", item=item, double=True)
+        return Look("queued", item=item, position=position, double=queue.times(prompt_id) > 1)
     if (item := queue.find(prompt_id)) is not None:
         return Look("running", item=item)
     if (entry := await client.history(prompt_id)) is not None:
@@ -57,23 +72,55 @@ async def look(connection: Connection, prompt_id: str) -> Look:
 
 
 async def poll_result(
-    workspace: Workspace, prompt_id: str, server: str | None, *, wait_seconds: float, report: Report | None
+    workspace: Workspace,
+    prompt_id: str,
+    server: str | None,
+    *,
+    wait_seconds: float,
+    report: Report | None,
+    preview: bool = False,
 ) -> RunStatus:
-    """Wait until a run ends, at most `wait_seconds`; 0 looks once. A server that does not answer is asked again."""
+    """Wait until a run ends, at most `wait_seconds`; 0 looks once. A server that does not answer is asked again.
+
+    `preview` adds the latest picture that the run has shown, where there is one.
+    """
     connection = workspace.connect(server, prompt_id=prompt_id)
     deadline = time.monotonic() + min(wait_seconds, LONGEST_WAIT)
     reporter = _Reporter(report)
+    before: Look | None = None
+    heard = connection.events.heard
     with connection.events.watch(prompt_id) as watch:
         while True:
-            seen = await _look_in_time(connection, prompt_id, max(LOOK_SECONDS, deadline - time.monotonic()))
-            seen = _with_what_we_know(workspace, connection, prompt_id, seen)
+            began, heard_now = time.monotonic(), connection.events.heard
+            seen = await _look_in_time(connection, prompt_id, max(LOOK_SECONDS, deadline - began))
+            if before is not None and seen.state not in ("unreachable", before.state):
+                connection.events.expect_news(heard)  # whatever moves in the queue is told to everybody
+            before, heard = seen, heard_now
+            seen = with_what_we_know(workspace, connection, prompt_id, seen)
+            if seen.double and workspace.jobs.find(prompt_id) is not None:
+                with suppress(ServerError):
+                    await take_out_double(workspace, connection, await connection.client.queue(), prompt_id)
+            took = time.monotonic() - began
             left = deadline - time.monotonic()
             if seen.state in FINAL_STATES or left <= 0:
-                return _status(workspace, connection, prompt_id, seen, watch.progress)
+                asked = await _ask_after(connection, seen.entry)
+                status = _status(workspace, connection, prompt_id, seen, watch.progress, asked)
+                if seen.state == "gone":
+                    status.gone_reason = await why_gone(workspace, connection, prompt_id)
+                    status.message = _GONE[status.gone_reason] + _perhaps(workspace, prompt_id, status.gone_reason)
+                if preview and (shown := connection.events.preview(prompt_id)) is not None:
+                    picture = await anyio.to_thread.run_sync(_shown, shown)
+                    status.pictures = (picture,) if picture is not None else ()
+                if preview and not status.pictures and seen.state == "running":
+                    status.message += _NO_PICTURE
+                return status
             prompt = seen.item.prompt if seen.item is not None else {}
             await reporter.say(seen, watch.progress, prompt)
+            # Where a look takes long, as with a thousand large runs in the queue, it is not taken at every event.
+            if took > QUICK_LOOK:
+                await anyio.sleep(min(took, POLL_SECONDS, left))
             # Steps are many: only what may have ended the run, or five seconds of silence, makes us look again.
-            until = time.monotonic() + min(POLL_SECONDS, left)
+            until = time.monotonic() + min(POLL_SECONDS, deadline - time.monotonic())
             while (rest := until - time.monotonic()) > 0:
                 if not await watch.changed(rest):
                     break
@@ -96,7 +143,7 @@ async def _look_in_time(connection: Connection, prompt_id: str, seconds: float) 
     return Look("unreachable", trouble=trouble)
 
 
-def _with_what_we_know(workspace: Workspace, connection: Connection, prompt_id: str, seen: Look) -> Look:
+def with_what_we_know(workspace: Workspace, connection: Connection, prompt_id: str, seen: Look) -> Look:
     """A look with what the server does not tell: since when a run is running, and that we took it out ourselves."""
     if seen.state == "running":
         connection.running_since.setdefault(prompt_id, time.monotonic())
@@ -131,15 +178,32 @@ def _progress_words(seen: Look, progress: Progress | None, prompt: Mapping[str, 
         return 0.0, "the server does not answer; asking again"
     if progress is None:
         return 0.0, "running"
-    share = progress.value / progress.max if progress.max else 0.0
-    done = (progress.finished_nodes or 0) + share
-    percent = min(99.0, 100.0 * done / max(len(prompt), 1)) if prompt else 0.0
     name = _class_type(prompt, progress.node_id) or "node"
-    return percent, f"{name} ({progress.node_id}) {progress.value:g}/{progress.max:g}"
+    left = progress.seconds_left
+    estimate = f", about {_duration(left)} left for this node" if left is not None else ""
+    return _percent(progress, prompt), f"{name} ({progress.node_id}) {progress.value:g}/{progress.max:g}{estimate}"
+
+
+def _percent(progress: Progress, prompt: Mapping[str, Any]) -> float:
+    """How much of the whole graph is done, every node counting alike: which of them takes long is not known."""
+    share = min(1.0, progress.value / progress.max) if progress.max > 0 else 0.0
+    done = (progress.finished_nodes or 0) + share
+    return max(0.0, min(99.0, 100.0 * done / len(prompt))) if prompt else 0.0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _status(
-    workspace: Workspace, connection: Connection, prompt_id: str, seen: Look, progress: Progress | None
+    workspace: Workspace,
+    connection: Connection,
+    prompt_id: str,
+    seen: Look,
+    progress: Progress | None,
+    asked: AskedAfter | None = None,
 ) -> RunStatus:
     elapsed = _elapsed(workspace, prompt_id, seen)
     status = RunStatus(
@@ -153,19 +217,15 @@ def _status(
     if seen.entry is not None:
         status.outputs = outputs_of(seen.entry)
         if seen.entry.error is not None:
-            status.error = failure_of(seen.entry)
+            status.error = failure_of(seen.entry, progress, asked)
         if seen.state == "completed" and not status.outputs:
             status.no_outputs_reason = why_no_outputs(seen.entry)
     elif seen.state == "running":
         if progress is not None:
-            class_type = _class_type(seen.item.prompt, progress.node_id) if seen.item is not None else None
-            status.progress = ProgressInfo(progress.value, progress.max, progress.node_id, class_type)
-        running = time.monotonic() - connection.running_since.get(prompt_id, time.monotonic())
-        if running >= WARNING_AFTER:
-            status.warning = (
-                f"Running for {running / 60:.0f} minutes. Video models can take 15 to 30; "
-                "interrupt stops it if that is not to be expected."
-            )
+            status.progress = _progress_info(progress, seen.item.prompt if seen.item is not None else {})
+        status.warning = long_running(
+            time.monotonic() - connection.running_since.get(prompt_id, time.monotonic()), elapsed
+        )
     elif seen.trouble is not None:
         status.error = RunFailure(seen.trouble.message, seen.trouble.next_step)
     status.message = _message(workspace, prompt_id, seen, status)
@@ -179,18 +239,49 @@ def outputs_of(entry: HistoryEntry) -> list[OutputInfo]:
     return files + texts
 
 
-def failure_of(entry: HistoryEntry) -> RunFailure | None:
-    """The failure of a run in words, with its remedy."""
+def failure_of(
+    entry: HistoryEntry, progress: Progress | None = None, asked: AskedAfter | None = None
+) -> RunFailure | None:
+    """The failure of a run in words, with its remedy. `progress` is what was last heard of the run, `asked` what the
+    server said after it."""
     error = entry.error
     if error is None:
         return None
+    from comfyui_api import diagnose  # noqa: PLC0415  (most runs do not fail)
+
+    run = diagnose.FailedRun(error, entry.prompt, entry.cached_nodes, progress, asked or diagnose.AskedAfter())
+    found = diagnose.diagnose(run, diagnose.known_cases(reference("troubleshooting.md")))
     return RunFailure(
-        message=in_one_line(error),
-        remedy=remedy_for(error, known_cases(reference("troubleshooting.md"))),
+        message=found.message,
+        remedy=found.remedy,
         node_id=error.node_id,
         class_type=error.class_type,
         exception_type=error.exception_type,
+        cause=found.cause,
+        doing=found.doing,
+        seen=found.seen or None,
+        inputs=found.inputs or None,
+        traceback=found.traceback or None,
+        pack=found.pack,
     )
+
+
+async def _ask_after(connection: Connection, entry: HistoryEntry | None) -> AskedAfter | None:
+    """Ask what a failure's diagnosis needs besides: the pack of the node's class, and the devices' memory after a run
+    that had too little of it. Where the server does not say it soon, the diagnosis does without."""
+    if entry is None or entry.error is None:
+        return None
+    from comfyui_api import diagnose  # noqa: PLC0415  (most runs do not fail)
+
+    asked = diagnose.AskedAfter()
+    case = diagnose.known_case(entry.error, (), diagnose.known_cases(reference("troubleshooting.md")))
+    with anyio.move_on_after(ASKING_SECONDS), suppress(ServerError):
+        if case is not None and "memory" in case.shows:
+            asked = replace(asked, devices=(await connection.client.system_stats()).devices)
+        described = await connection.client.object_info_of(entry.error.class_type)
+        if described is not None and isinstance(module := described.get("python_module"), str):
+            asked = replace(asked, python_module=module)
+    return asked
 
 
 def why_no_outputs(entry: HistoryEntry) -> Literal["blocked", "cached", "websocket_only"]:
@@ -212,16 +303,18 @@ _NO_OUTPUTS = {
 
 
 def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus) -> str:
+    job = workspace.jobs.find(prompt_id)
+    twice = " It had arrived twice; the second was taken out of the queue." if job is not None and job.doubled else ""
     match seen.state:
         case "queued":
             before = f"{seen.position} waiting before it" if seen.position else "next in the queue"
-            return f"Waiting: {before}. Call poll_result again."
+            return f"Waiting: {before}. Call poll_result again.{twice}"
         case "running":
-            return "Running. Call poll_result again."
+            return f"Running. Call poll_result again.{twice}"
         case "completed" if status.no_outputs_reason is not None:
             return _NO_OUTPUTS[status.no_outputs_reason]
         case "completed":
-            return f"Done: {len(status.outputs)} outputs. get_output('{prompt_id}') saves them."
+            return f"Done: {len(status.outputs)} outputs. get_output('{prompt_id}') saves them.{twice}"
         case "failed":
             made = " What was made before is there: get_output saves it." if status.outputs else ""
             return f"The run failed; error says where and what helps.{made}"
@@ -234,9 +327,62 @@ def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus
                     "poll_result again. If ComfyUI itself has stopped, the run is lost, as its queue is in memory only."
                 )
             return "The server does not answer in time; the run may go on there. Call poll_result again."
-    if workspace.jobs.find(prompt_id) is not None:
-        return "It was queued from here, but the server no longer knows it: ComfyUI restarted, or it was deleted."
-    return "The server knows no such run: the id is wrong, the run was deleted, or ComfyUI restarted since."
+    return _GONE[None]
+
+
+_NO_PICTURE = " It has shown no picture yet: samplers do so where ComfyUI runs with --preview-method auto."
+
+_GONE: dict[GoneReason | None, str] = {
+    "deleted": "It was queued from here, but somebody deleted it from the server's queue or history since.",
+    "restarted": "It was queued from here, but ComfyUI restarted since, and its queue and history are lost: queue "
+    "it again.",
+    "not_arrived": "It was sent from here, but the server does not have it: it was lost on its way. Queue it again.",
+    "unknown_id": "The server knows no such run, and it was not queued from here: the id is wrong, the run was "
+    "deleted, or ComfyUI restarted since.",
+    None: "It was queued from here, but the server no longer knows it: ComfyUI restarted, or it was deleted.",
+}
+
+
+def _perhaps(workspace: Workspace, prompt_id: str, reason: GoneReason | None) -> str:
+    known = meant(prompt_id, workspace.jobs.all()) if reason == "unknown_id" else None
+    return f" Did you mean '{known}'?" if known is not None else ""
+
+
+def long_running(running: float, elapsed: float | None) -> str | None:
+    """A word on a run that takes long, from ten minutes on: `running` seconds as this process has seen it, `elapsed`
+    since it was queued, which is all that a new process knows."""
+    if running >= WARNING_AFTER:
+        words = f"Running for {running / 60:.0f} minutes."
+    elif elapsed is not None and elapsed >= WARNING_AFTER:
+        words = f"Queued {elapsed / 60:.0f} minutes ago and running now."
+    else:
+        return None
+    return (
+        f"{words} Usual are seconds to a few minutes for pictures and 15 to 30 minutes for video; there is no limit. "
+        "interrupt stops it if that is not to be expected."
+    )
+
+
+def _progress_info(progress: Progress, prompt: Mapping[str, Any]) -> ProgressInfo:
+    left = progress.seconds_left
+    return ProgressInfo(
+        progress.value,
+        progress.max,
+        progress.node_id,
+        _class_type(prompt, progress.node_id),
+        percent=round(_percent(progress, prompt), 1) if prompt else None,
+        node_seconds_left=round(left, 1) if left is not None else None,
+    )
+
+
+def _shown(shown: LivePreview) -> Picture | None:
+    """A live picture as small as all previews are."""
+    from comfyui_api.previews import preview  # noqa: PLC0415  # first needed when one is asked for
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "running"
+        path.write_bytes(shown.content)
+        return preview(path)
 
 
 def _elapsed(workspace: Workspace, prompt_id: str, seen: Look) -> float | None:

@@ -20,7 +20,9 @@ LOCK_SECONDS = 5
 class Job:
     """One run that we queued or stopped. `queued_at` is in seconds since 1970, by this machine's clock.
 
-    `stopped`: taken out of the queue before it began, which leaves no trace on the server.
+    `stopped`: taken out of the queue before it began, which leaves no trace on the server. `number` is the server's
+    count of its prompts, which begins anew when it restarts. `doubled`: it arrived twice, and the second was taken out.
+    `unsure`: it was sent, and whether it arrived could not be told.
     """
 
     prompt_id: str
@@ -29,6 +31,9 @@ class Job:
     project: str | None = None
     name: str | None = None
     stopped: bool = False
+    number: float | None = None
+    doubled: bool = False
+    unsure: bool = False
 
 
 class Jobs:
@@ -43,25 +48,31 @@ class Jobs:
             return self._mine[prompt_id]
         return _job(prompt_id, self._load().get(prompt_id))
 
+    def all(self) -> dict[str, Job]:
+        """All runs that are remembered, the newest last."""
+        kept = {prompt_id: _job(prompt_id, entry) for prompt_id, entry in self._load().items()}
+        return {prompt_id: job for prompt_id, job in kept.items() if job is not None} | self._mine
+
     def expect(self, job: Job) -> None:
         """Remember a run in this process, before it is known whether it was queued."""
         self._mine[job.prompt_id] = job
         for oldest in list(self._mine)[:-KEPT]:
             del self._mine[oldest]
 
-    async def add(self, job: Job) -> str | None:
-        """Remember a run for later processes too. Others may add theirs at the same time.
+    async def add(self, *jobs: Job) -> str | None:
+        """Remember runs for later processes too. Others may add theirs at the same time.
 
         Returns what went wrong, if it could not be written: the run itself is not to fail of that.
         """
-        self.expect(job)
+        for job in jobs:
+            self.expect(job)
         try:
-            await anyio.to_thread.run_sync(self._write, job)
+            await anyio.to_thread.run_sync(self._write, jobs)
         except (OSError, FileProblem) as exc:
             return f"{self._path} could not be written ({str(exc).rstrip('.')})"
         return None
 
-    def _write(self, job: Job) -> None:
+    def _write(self, jobs: tuple[Job, ...]) -> None:
         from filelock import FileLock  # noqa: PLC0415  # first needed when a run is queued
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +81,12 @@ class Jobs:
             if not entries and self._path.exists():
                 # Unreadable for the moment, as while a scanner holds it: it must not be taken for empty.
                 raise OSError(f"{self._path.name} cannot be read")
-            entry = {key: value for key, value in asdict(job).items() if value not in (None, False)}
-            del entry["prompt_id"]
-            entries[job.prompt_id] = entry
+            for job in jobs:
+                entry = asdict(job)
+                del entry["prompt_id"]
+                entries[job.prompt_id] = {
+                    key: value for key, value in entry.items() if value is not None and value is not False
+                }
             write_atomic(self._path, json.dumps(dict(list(entries.items())[-KEPT:])))
 
     def _load(self) -> dict[str, Any]:
@@ -86,7 +100,7 @@ def _job(prompt_id: str, entry: Any) -> Job | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("server"), str):
         return None
     queued_at = entry.get("queued_at")
-    project, name = entry.get("project"), entry.get("name")
+    project, name, number = entry.get("project"), entry.get("name"), entry.get("number")
     return Job(
         prompt_id=prompt_id,
         server=entry["server"],
@@ -94,4 +108,7 @@ def _job(prompt_id: str, entry: Any) -> Job | None:
         project=project if isinstance(project, str) else None,
         name=name if isinstance(name, str) else None,
         stopped=entry.get("stopped") is True,
+        number=number if isinstance(number, int | float) else None,
+        doubled=entry.get("doubled") is True,
+        unsure=entry.get("unsure") is True,
     )

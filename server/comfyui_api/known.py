@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import anyio.to_thread
 
-from comfyui_api.errors import ComfySilent, FileProblem, ServerError
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, ServerError
 from comfyui_api.inventory import Inventory, update_classes
 from comfyui_api.inventory.saved import saved_classes
 from comfyui_api.node_class import NodeClasses
@@ -30,7 +30,7 @@ class Known:
 
     `inventory` has the models and packs; it may be there without node classes. `fresh`: just asked; `online`: the
     server was not found missing; `trouble`: what is to be said about it; `source`: the file that told it, in place of
-    a server.
+    a server; `unreachable`: nobody listens at the server's address.
     """
 
     node_classes: NodeClasses | None
@@ -39,6 +39,7 @@ class Known:
     online: bool = True
     trouble: str | None = None
     source: str | None = None
+    unreachable: bool = False
 
 
 def told_by_file(path: Path) -> Known:
@@ -73,7 +74,8 @@ async def what_is_known(workspace: Workspace, connection: Connection) -> Known:
             raise  # a server that is there and silent will not take a prompt either
         return Known(classes, inventory, online=False, trouble="it gives no answer")
     except ServerError as exc:
-        return Known(classes, inventory, online=False, trouble=str(exc))
+        nobody = isinstance(exc, ComfyUnreachable)
+        return Known(classes, inventory, online=False, trouble=str(exc), unreachable=nobody)
 
 
 def _holds(inventory: Inventory) -> bool:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from comfyui_api.convert import Conversion
 
 ADDRESSES_SHOWN = 40
+RANDOM = "random"  # as the value of a whole-number input: choose a new one
+LARGEST_SEED = 2**53 - 1  # larger whole numbers do not survive in every program that reads JSON
+SURE_SEED = 2**32 - 1  # where nothing is known of the range
 INPUTS_SHOWN, TEXT_SHOWN = 60, 80
 
 
@@ -33,7 +36,8 @@ class Prepared:
     """A workflow ready to be judged and sent.
 
     `prompt` is None where a UI workflow cannot be converted for want of node classes. `ui` is the UI graph that goes
-    with it, with the overrides in its widgets; `unwritten` the addresses of those for which it has no place.
+    with it, with the overrides in its widgets; `unwritten` the addresses of those for which it has no place. `seeds`
+    are the values that were chosen where "random" was asked for, by address.
     """
 
     loaded: LoadedWorkflow
@@ -42,6 +46,7 @@ class Prepared:
     notes: list[Note] = field(default_factory=list)
     known: Known | None = None
     unwritten: list[str] = field(default_factory=list)
+    seeds: dict[str, int] = field(default_factory=dict)
 
     @property
     def trouble(self) -> str:
@@ -75,16 +80,54 @@ async def prepare(
     ui = copy.deepcopy(loaded.ui) if inputs else loaded.ui  # overrides are written into it
     is_api = loaded.format == "api"
     prepared = Prepared(loaded, sendable(loaded.content) if is_api else None, ui)
-    if is_api and (ui is None or not inputs):
+    if is_api and (ui is None or not inputs) and RANDOM not in inputs.values():
         return _overridden(prepared, inputs, None)
     known = known or await what_is_known(workspace, connection)
     if ui is None or known.node_classes is None:
-        return _overridden(replace(prepared, known=known), inputs, None)
+        return await _with_seeds(connection, replace(prepared, known=known), inputs, None)
     known, conversion = await _convert(connection, known, ui)
     prepared = replace(prepared, known=known)
     if not is_api:  # else the prompt is what ran; the conversion tells where the UI graph has its values
         prepared = replace(prepared, prompt=conversion.prompt, notes=conversion.notes)
-    return _overridden(prepared, inputs, conversion)
+    return await _with_seeds(connection, prepared, inputs, conversion)
+
+
+async def _with_seeds(
+    connection: Connection, prepared: Prepared, inputs: dict[str, Any], conversion: Conversion | None
+) -> Prepared:
+    """The overrides put in, and new seeds chosen where "random" stands for one. `inputs` itself stays as it is."""
+    if RANDOM not in inputs.values() or prepared.prompt is None or prepared.known is None:
+        return _overridden(prepared, inputs, conversion)
+    known, prompt = prepared.known, prepared.prompt
+    if known.node_classes is not None:
+        known, seeds = await with_classes(connection, known, lambda classes: new_seeds(prompt, inputs, classes))
+    else:
+        seeds = new_seeds(prompt, inputs, None)
+    return replace(_overridden(replace(prepared, known=known), inputs | seeds, conversion), seeds=seeds)
+
+
+def new_seeds(prompt: Prompt, inputs: dict[str, Any], node_classes: NodeClasses | None) -> dict[str, int]:
+    """A new number for each override that is the text "random" and stands for a whole-number input, by address.
+
+    What the input takes its class tells; where that is not known, the value that it has. A text or an option that
+    really is called so stays.
+    """
+    seeds: dict[str, int] = {}
+    for address, value in inputs.items():
+        if value != RANDOM or (place := place_of(prompt, address)) is None:
+            continue
+        node_id, name = place
+        node = prompt[node_id]
+        node_class = node_classes.get(str(node.get("class_type"))) if node_classes is not None else None
+        spec = node_class.inputs.get(name) if node_class is not None else None
+        if spec is not None and spec.type == "INT":
+            low, high = (spec.config.get(end) for end in ("min", "max"))
+            lowest = max(0, int(low)) if isinstance(low, int | float) and abs(low) < LARGEST_SEED else 0
+            highest = int(min(LARGEST_SEED, high)) if isinstance(high, int | float) else SURE_SEED
+            seeds[address] = random.randint(min(lowest, highest), highest)
+        elif spec is None and type(node["inputs"][name]) is int:
+            seeds[address] = random.randint(0, SURE_SEED)
+    return seeds
 
 
 async def _convert(connection: Connection, known: Known, ui: dict[str, Any]) -> tuple[Known, Conversion]:
@@ -135,18 +178,24 @@ def apply_inputs(prompt: Prompt, inputs: dict[str, Any]) -> dict[tuple[str, str]
     """
     found: dict[tuple[str, str], Any] = {}
     for address, value in inputs.items():
-        parts = address.split(".")
-        for cut in range(1, len(parts)):
-            node_id, input_name = ".".join(parts[:cut]), ".".join(parts[cut:])
-            node = prompt.get(node_id)
-            values = node.get("inputs") if isinstance(node, dict) else None
-            if isinstance(values, dict) and input_name in values:
-                values[input_name] = value
-                found[node_id, input_name] = value
-                break
-        else:
+        if (place := place_of(prompt, address)) is None:
             raise _unknown_address(address, prompt)
+        node_id, name = place
+        prompt[node_id]["inputs"][name] = value
+        found[place] = value
     return found
+
+
+def place_of(prompt: Prompt, address: str) -> tuple[str, str] | None:
+    """(node id, input name) of an address, None where there is no such input."""
+    parts = address.split(".")
+    for cut in range(1, len(parts)):
+        node_id, name = ".".join(parts[:cut]), ".".join(parts[cut:])
+        node = prompt.get(node_id)
+        values = node.get("inputs") if isinstance(node, dict) else None
+        if isinstance(values, dict) and name in values:
+            return node_id, name
+    return None
 
 
 def _unknown_address(address: str, prompt: Prompt) -> UnknownName:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from comfyui_api.packs import NodeReplacement
+from comfyui_api.prompt_text import first_text
 from comfyui_api.runs import (
     Device,
     ExecutionError,
@@ -71,20 +72,55 @@ def system_stats(raw: Any) -> SystemStats:
 
 
 def queue_state(raw: Any) -> QueueState:
-    # /queue gives the heap as it lies in memory: only sorting by number tells the order.
-    pending = sorted((_queue_item(item) for item in raw["queue_pending"]), key=lambda item: item.number)
-    return QueueState(tuple(_queue_item(item) for item in raw["queue_running"]), tuple(pending))
+    return in_order(
+        [queue_item(item, running=True) for item in raw["queue_running"]],
+        [queue_item(item, running=False) for item in raw["queue_pending"]],
+    )
 
 
-def _queue_item(raw: Any) -> QueueItem:
+def in_order(running: list[QueueItem], pending: list[QueueItem]) -> QueueState:
+    """The queue as it will run: /queue gives the heap as it lies in memory, and only the numbers tell the order."""
+    return QueueState(tuple(running), tuple(sorted(pending, key=lambda item: item.number)))
+
+
+def queue_item(raw: Any, *, running: bool) -> QueueItem:
     extra = raw[3] if len(raw) > 3 and isinstance(raw[3], dict) else {}
-    created = extra.get("create_time")
+    prompt = json_object(raw[2])
     return QueueItem(
         number=float(raw[0]),
         prompt_id=str(raw[1]),
-        prompt=json_object(raw[2]),
-        created_ms=created if isinstance(created, int) else None,
+        prompt=prompt if running else {},
+        created_ms=_whole(extra.get("create_time")),
+        client_id=_text(extra.get("client_id")),
+        text=first_text(prompt),
     )
+
+
+def listed_jobs(raw: Any) -> QueueState | None:
+    """/api/jobs of recent servers as the queue, without the prompts; None where it gives only a part of them."""
+    if json_object(raw.get("pagination") or {}).get("has_more"):
+        return None
+    running, pending = list[QueueItem](), list[QueueItem]()
+    for job in _list(raw["jobs"]):
+        if job["status"] in ("pending", "in_progress"):
+            number, created = float(job.get("priority") or 0), _whole(job.get("create_time"))
+            item = QueueItem(number, str(job["id"]), {}, created)
+            (pending if job["status"] == "pending" else running).append(item)
+    return in_order(running, pending)
+
+
+def queue_remaining(raw: Any) -> int:
+    """GET /prompt: how many runs are running or waiting."""
+    return int(json_object(raw)["exec_info"]["queue_remaining"])
+
+
+def history_entries(raw: Any) -> list[HistoryEntry]:
+    """The entries of /history, in the order in which they ended."""
+    return [history_entry(prompt_id, entry) for prompt_id, entry in json_object(raw).items()]
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and 0 < value < 2**53 else None
 
 
 def queued_prompt(prompt_id: str, raw: Any) -> QueuedPrompt:
@@ -178,6 +214,8 @@ def history_entry(prompt_id: str, raw: Any) -> HistoryEntry:
     stamps = [data["timestamp"] for _, data in messages if isinstance(data.get("timestamp"), int)]
     item = entry.get("prompt")
     prompt = item[2] if isinstance(item, list) and len(item) > 2 and isinstance(item[2], dict) else {}
+    extra = item[3] if isinstance(item, list) and len(item) > 3 and isinstance(item[3], dict) else {}
+    number = item[0] if isinstance(item, list) and item and isinstance(item[0], int | float) else None
     cached = by_name.get("execution_cached", {}).get("nodes")
     return HistoryEntry(
         prompt_id=prompt_id,
@@ -189,17 +227,33 @@ def history_entry(prompt_id: str, raw: Any) -> HistoryEntry:
         error=error,
         started_ms=min(stamps, default=None),
         ended_ms=max(stamps, default=None),
+        number=number,
+        client_id=_text(extra.get("client_id")),
+        created_ms=_whole(extra.get("create_time")),
+        text=first_text(prompt),
+        workflow=_workflow(extra.get("extra_pnginfo")),
     )
+
+
+def _workflow(pnginfo: Any) -> dict[str, Any] | None:
+    workflow = pnginfo.get("workflow") if isinstance(pnginfo, dict) else None
+    return workflow if isinstance(workflow, dict) else None
 
 
 def _execution_error(data: dict[str, Any]) -> ExecutionError:
     trace = data.get("traceback")
+    inputs = data.get("current_inputs")  # a list, where there was no node to have any
+    executed = data.get("executed")
     return ExecutionError(
-        node_id=str(data.get("node_id", "")),
-        class_type=str(data.get("node_type", "")),
-        exception_type=str(data.get("exception_type", "")),
+        node_id=str(data.get("node_id", ""))[:WORDS_KEPT],
+        class_type=str(data.get("node_type", ""))[:WORDS_KEPT],
+        exception_type=str(data.get("exception_type", ""))[:WORDS_KEPT],
         exception_message=str(data.get("exception_message", "")).strip(),
         traceback=tuple(str(line) for line in trace) if isinstance(trace, list) else (),
+        inputs={str(name): tuple(values) for name, values in inputs.items() if isinstance(values, list)}
+        if isinstance(inputs, dict)
+        else {},
+        executed=tuple(str(node) for node in executed) if isinstance(executed, list) else (),
     )
 
 

@@ -88,10 +88,15 @@ class Validation(ToolResult):
 
 
 class Submission(ToolResult):
-    """queue_workflow. `queue_position` counts the waiting runs before this one; 0: it is next."""
+    """queue_workflow. `queue_position` counts the waiting runs before this one; 0: it is next. `seeds`: the numbers
+    that were chosen for "random", for each run by address. With variations `prompt_ids` has their runs in order, and
+    `not_queued` the indexes of those that are not in the queue."""
 
-    status: Literal["queued", "refused", "saved_offline"]
+    status: Literal["queued", "partly_queued", "refused", "saved_offline"]
     prompt_id: str | None = None
+    prompt_ids: list[str] | None = None
+    not_queued: list[int] | None = None
+    seeds: list[dict[str, int]] | None = None
     number: float | None = None
     queue_position: int | None = None
     server: str
@@ -105,10 +110,14 @@ class Submission(ToolResult):
 
 @dataclass(frozen=True)
 class ProgressInfo:
+    """The node that is running, and its steps. `percent` is of the whole graph, `node_seconds_left` of this node."""
+
     value: float
     max: float
     node_id: str
     class_type: str | None = None
+    percent: float | None = None
+    node_seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,19 +134,46 @@ class OutputInfo:
 
 @dataclass(frozen=True)
 class RunFailure:
+    """Why a run failed. `remedy` begins with the heading of its section in references/troubleshooting.md; `doing` is
+    what the node did when it failed; `seen` says what of the cause is to be seen in this run; `traceback` has the lines
+    that matter, where the cause is not known; `inputs` are the node's, short; `pack` the one that it is of."""
+
     message: str
     remedy: str
     node_id: str | None = None
     class_type: str | None = None
     exception_type: str | None = None
+    cause: str | None = None
+    doing: str | None = None
+    seen: list[str] | None = None
+    inputs: dict[str, Any] | None = None
+    traceback: list[str] | None = None
+    pack: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run of several. `outputs` is how many it has, `error` what went wrong."""
+
+    prompt_id: str
+    state: RunState
+    queue_position: int | None = None
+    outputs: int | None = None
+    error: str | None = None
 
 
 class RunStatus(ToolResult):
-    """poll_result. `elapsed_seconds` since the run was queued; for a finished run, how long it took in all."""
+    """poll_result. `elapsed_seconds` since the run was queued; for a finished run, how long it took in all.
+
+    Of several runs: `runs`, how many are in which state in `states`, and as `state` the one that asks most for
+    attention: running until all have ended. `gone_reason` is left out where it cannot be told."""
 
     state: RunState
-    prompt_id: str
+    prompt_id: str | None = None
     server: str
+    states: dict[str, int] | None = None
+    runs: list[RunSummary] | None = None
+    gone_reason: Literal["deleted", "restarted", "not_arrived", "unknown_id"] | None = None
     no_outputs_reason: Literal["blocked", "cached", "websocket_only"] | None = None
     queue_position: int | None = None
     progress: ProgressInfo | None = None
@@ -150,21 +186,28 @@ class RunStatus(ToolResult):
 
 @dataclass(frozen=True)
 class SavedFile:
-    """`load_value` is what a loader node on the same server takes to go on from this file without an upload."""
+    """`load_value` is what a loader node on the same server takes to go on from this file without an upload; a text
+    that a node only showed has none. `prompt_id` where several runs were asked for; `sidecar` where one was."""
 
     path: str
     kind: str
     bytes: int
     node_id: str
-    load_value: str
+    load_value: str | None = None
     width: int | None = None
     height: int | None = None
+    prompt_id: str | None = None
+    sidecar: str | None = None
 
 
 @dataclass(frozen=True)
 class ShownText:
+    """A text that a node showed or saved. `path`: the file that has all of it, where it may be cut here."""
+
     node_id: str
     text: str
+    path: str | None = None
+    prompt_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,13 +215,24 @@ class MissingFile:
     node_id: str
     filename: str
     reason: str
+    prompt_id: str | None = None
+
+
+@dataclass(frozen=True)
+class RunDelivery:
+    prompt_id: str
+    state: RunState
+    message: str
 
 
 class Delivery(ToolResult):
-    """get_output."""
+    """get_output. Of several runs: how many are in which state in `states`, as `state` the one that asks most for
+    attention, and `runs` has those that are not simply done, each with the reason."""
 
     state: RunState
-    prompt_id: str
+    prompt_id: str | None = None
+    states: dict[str, int] | None = None
+    runs: list[RunDelivery] | None = None
     files: list[SavedFile]
     texts: list[ShownText] = []
     missing: list[MissingFile] = []
@@ -210,6 +264,34 @@ class Interruption(ToolResult):
     message: str
 
 
+@dataclass(frozen=True)
+class JobInfo:
+    """One run. `ours`: queued from this working folder. `text`: the first words of its prompt. `seconds`: how long it
+    took, or since when it is in the queue."""
+
+    prompt_id: str
+    state: RunState
+    ours: bool
+    queue_position: int | None = None
+    seconds: float | None = None
+    outputs: int | None = None
+    text: str | None = None
+    name: str | None = None
+    error: str | None = None
+
+
+class JobList(ToolResult):
+    """list_jobs. `pending` in the order in which they will run, `recent` the newest first; `counts` are of the whole
+    queue, of which only the first are shown."""
+
+    server: str
+    counts: QueueCounts
+    running: list[JobInfo] = []
+    pending: list[JobInfo] = []
+    recent: list[JobInfo] = []
+    message: str
+
+
 class FreedMemory(ToolResult):
     """free_vram. `applied`: at once, or only when the run under way ends."""
 
@@ -224,6 +306,7 @@ RESULTS: dict[str, type[ToolResult]] = {
     "validate_workflow": Validation,
     "queue_workflow": Submission,
     "poll_result": RunStatus,
+    "list_jobs": JobList,
     "get_output": Delivery,
     "upload_image": Upload,
     "interrupt": Interruption,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 RunState: TypeAlias = Literal["queued", "running", "completed", "failed", "interrupted", "gone", "unreachable"]
 FolderType: TypeAlias = Literal["input", "output", "temp"]
 FINAL_STATES: frozenset[str] = frozenset({"completed", "failed", "interrupted", "gone"})
+# The state of several runs together: the first of these that one of them has.
+ATTENTION: tuple[RunState, ...] = ("unreachable", "running", "queued", "failed", "gone", "interrupted", "completed")
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,17 @@ class SystemStats:
 
 @dataclass(frozen=True)
 class QueueItem:
-    """One entry of /queue. `number` orders the pending ones, the smallest first."""
+    """One entry of /queue. `number` orders the pending ones, the smallest first.
+
+    `prompt` is kept of running ones only, as a thousand waiting ones may be of 500 MB; `text` is the first text of it.
+    """
 
     number: float
     prompt_id: str
     prompt: Mapping[str, Any]
     created_ms: int | None
+    client_id: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,10 @@ class QueueState:
 
     def find(self, prompt_id: str) -> QueueItem | None:
         return next((item for item in (*self.running, *self.pending) if item.prompt_id == prompt_id), None)
+
+    def times(self, prompt_id: str) -> int:
+        """How often a run stands in the queue: ComfyUI takes the same id twice, and runs both."""
+        return sum(item.prompt_id == prompt_id for item in (*self.running, *self.pending))
 
 
 @dataclass(frozen=True)
@@ -79,13 +90,16 @@ class OutputText:
 
 @dataclass(frozen=True)
 class ExecutionError:
-    """The server's report of a node that failed; `traceback` is its lines as they came."""
+    """The server's report of a node that failed, as it came: `traceback` is a text for each frame, `inputs` the values
+    of each input (numbers, booleans, None, texts and dumps), `executed` the nodes that were done before it."""
 
     node_id: str
     class_type: str
     exception_type: str
     exception_message: str
     traceback: tuple[str, ...] = ()
+    inputs: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    executed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,16 +115,40 @@ class HistoryEntry:
     error: ExecutionError | None = None
     started_ms: int | None = None
     ended_ms: int | None = None
+    number: float | None = None
+    client_id: str | None = None
+    created_ms: int | None = None
+    text: str | None = None
+    workflow: Mapping[str, Any] | None = None
+    """The UI graph that went along with the prompt."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the node that is running has come, and how many nodes have finished before it, where that is told."""
+    """How far the node that is running has come, and how many nodes have finished before it, where that is told.
+
+    `rate` is in steps a second, once two steps of this node have been seen.
+    """
 
     node_id: str
     value: float
     max: float
     finished_nodes: int | None = None
+    rate: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What this node still takes at the rate it has had, where that is known."""
+        return (self.max - self.value) / self.rate if self.rate and self.value < self.max else None
+
+
+@dataclass(frozen=True)
+class LivePreview:
+    """The latest picture that a node showed while it ran, encoded as it came."""
+
+    content: bytes
+    media_type: str
+    node_id: str | None = None
 
 
 @dataclass(frozen=True)

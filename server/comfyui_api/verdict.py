@@ -31,6 +31,8 @@ class Verdict:
     not_checked: list[str]
     node_classes: NodeClasses | None
     repair: Repair = field(default_factory=Repair)
+    unreachable: str | None = None
+    """That nobody listens at the server's address, where it is so."""
 
     @property
     def plan(self) -> Repair | None:
@@ -94,7 +96,8 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, pr
             for place in files_to_look_up(prompt, classes_of(known)):
                 files[place.value] = files.get(place.value) or await _exists(connection, known, place)
     except ServerError as exc:
-        known = replace(known, online=False, trouble=str(exc))
+        nobody = isinstance(exc, ComfyUnreachable)
+        known = replace(known, online=False, trouble=str(exc), unreachable=nobody)
     if files:
         known, findings = await _validated(connection, known, prompt, files)
     from comfyui_api.mend import mend  # noqa: PLC0415  # with all that it knows: the server starts without it
@@ -102,7 +105,12 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, pr
     ui = prepared.ui if prepared.ui is not None else prepared.loaded.content
     findings, repair = await mend(workspace, connection, known, prompt, ui, findings)
     return Verdict(
-        findings, [_rests_on(connection, known)], _not_checked(known, prompt, files), known.node_classes, repair
+        findings,
+        [_rests_on(connection, known)],
+        _not_checked(known, prompt, files),
+        known.node_classes,
+        repair,
+        known.trouble if known.unreachable else None,
     )
 
 

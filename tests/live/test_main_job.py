@@ -103,7 +103,7 @@ async def test_previews_are_small_and_files_are_linked(comfyui: str, home: Path)
         await user.finish(queued["prompt_id"])
         answer = await user.client.call_tool("get_output", {"prompt_id": queued["prompt_id"]})
         kinds = [block.type for block in answer.content]
-        assert kinds == ["text", *["image"] * 4, *["resource_link"] * 6]
+        assert kinds == ["text", *["image"] * 5, *["resource_link"] * 6]
         plain = await user.client.call_tool("get_output", {"prompt_id": queued["prompt_id"], "previews": False})
         assert "image" not in [block.type for block in plain.content]
 

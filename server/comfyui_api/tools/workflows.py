@@ -31,8 +31,15 @@ async def queue_workflow(
     workspace: Workspace,
     workflow: Workflow,
     inputs: Annotated[
-        dict[str, Any], Field(description='Values to override, by "node id.input": {"6.text": "a cat", "3.seed": 7}')
+        dict[str, Any],
+        Field(
+            description='Values to override, by "node id.input": {"6.text": "a cat", "3.seed": 7}; "random": new seed'
+        ),
     ] = {},  # noqa: B006  # never changed; the schema shows it as the default
+    variations: Annotated[
+        list[dict[str, Any]] | None,
+        Field(description="One run for each of these sets of overrides (up to 100), on top of inputs"),
+    ] = None,
     project: Annotated[str | None, Field(description="Project whose server to use and to save under")] = None,
     name: Annotated[str | None, Field(description="What to call the workflow if it is saved")] = None,
     front: Annotated[bool, Field(description="Before all waiting runs")] = False,
@@ -41,6 +48,7 @@ async def queue_workflow(
     server: Server = None,
 ) -> Submission:
     """Validate a workflow and queue it once. status: queued (go on with poll_result), refused (mend the findings), or
-    saved_offline (no server: saved with how to load it by hand). Never queue again because a run is slow."""
-    order = submit.Order(workflow, inputs, project, name, front, allow_partial, force)
+    saved_offline (no server: saved with how to load it by hand); with variations also partly_queued. `seeds` tells the
+    random ones used. Never queue again because a run is slow."""
+    order = submit.Order(workflow, inputs, project, name, front, allow_partial, force, variations)
     return await submit.queue_workflow(workspace, order, server)

@@ -18,6 +18,7 @@ from comfyui_api.validate.pack_checks import gives_as_well, judges_itself, looks
 
 # Loaders whose files are not marked as uploads.
 _FILES: dict[str, frozenset[str]] = {"LoadLatent": frozenset({"latent"})}
+PREFIX = "filename_prefix"
 _CAMERA = ("horizontal_movement", "vertical_movement", "pan", "tilt", "roll", "zoom")
 # By class, the inputs for which neither list nor range counts.
 _FREE: dict[str, frozenset[str]] = {
@@ -49,7 +50,7 @@ def fits(taker: NodeClass, spec: InputSpec, source: NodeClass, slot: int, receiv
 
 def check_prefix(value: Any, spec: InputSpec, node_class: NodeClass) -> Fault | None:
     """Where a saving node of ComfyUI's own would write (folder_paths.py, get_save_image_path)."""
-    if spec.name != "filename_prefix" or not node_class.is_core or not isinstance(value, str):
+    if spec.name != PREFIX or not node_class.is_core or not isinstance(value, str):
         return None
     path = posixpath.normpath(value)  # backslashes are letters like others on most servers
     if path.startswith(("../", "/")) or path == "..":

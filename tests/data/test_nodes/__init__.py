@@ -6,6 +6,8 @@ import comfy.utils
 from comfy_execution.graph import ExecutionBlocker
 from PIL import Image
 
+from . import failures
+
 
 class TestSleep:
     """Passes an image on after some time, with a progress step every so often."""
@@ -87,4 +89,5 @@ NODE_CLASS_MAPPINGS = {
     "TestFail": TestFail,
     "TestBlock": TestBlock,
     "SaveImageWebsocket": SaveImageWebsocket,
+    **failures.NODE_CLASS_MAPPINGS,
 }
