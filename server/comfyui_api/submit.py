@@ -119,10 +119,6 @@ async def _made_ready(
     verdict = verdict or await judge(workspace, connection, prompt, prepared)
     sending, dropped = prompt, list[str]()
     if errors_in(verdict.findings) and verdict.node_classes is not None and not order.force:
-        if verdict.unreachable is not None and not order.allow_partial:
-            project, name = _place_of(workspace, order, loaded)
-            saved = save_for_later(workspace, prepared, project=project, name=name)
-            return _saved(connection, verdict.unreachable, saved, prepared, verdict)
         dropped = dropped_outputs(prompt, verdict.findings, verdict.node_classes)
         lost = set(dropped)
         sound = [node for node in output_nodes(prompt, verdict.node_classes) if node not in lost]
@@ -385,6 +381,10 @@ def _refused(
     connection: Connection, prepared: Prepared, verdict: Verdict, dropped: list[str], sound: list[str]
 ) -> Submission:
     partly = f" allow_partial=true would run the sound outputs {some(sound)}." if sound else ""
+    offline = ""
+    if verdict.unreachable is not None:
+        rests_on = "; ".join(verdict.checked)
+        offline = f" {verdict.unreachable} The verdict rests on {rests_on}. force=true saves the workflow as it is."
     return Submission(
         status="refused",
         server=connection.url,
@@ -392,7 +392,7 @@ def _refused(
         repair=verdict.plan,
         notes=prepared.notes or None,
         dropped_outputs=dropped,
-        message=f"Nothing was queued: mend the findings and queue again.{partly}",
+        message=f"Nothing was queued: mend the findings and queue again.{partly}{offline}",
     )
 
 

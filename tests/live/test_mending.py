@@ -113,14 +113,18 @@ async def test_without_the_server_the_inventory_gives_the_same_verdict_and_its_a
     inventory.write_text(json.dumps({**content, "server": NOBODY}), encoding="utf-8")
     async with agent(environment_for(home, NOBODY)) as user:
         offline = await user.call("validate_workflow", workflow=prompt)
-        kept = await user.call("queue_workflow", workflow=prompt, name="later")
+        refused = await user.call("queue_workflow", workflow=prompt)
+        kept = await user.call("queue_workflow", workflow=prompt, name="later", force=True)
     assert [found["fix"] for found in offline["findings"]] == [found["fix"] for found in online["findings"]]
     assert "just now" in offline["checked"][0]
+    assert refused["status"] == "refused"
+    assert "No ComfyUI answers" in refused["message"]
+    assert "asked just now" in refused["message"]
+    assert refused["repair"] == offline["repair"]
     assert kept["status"] == "saved_offline"
     assert Path(kept["saved_path"]).is_file()
     assert "No ComfyUI answers" in kept["message"]
     assert "It has findings" in kept["message"]
-    assert kept["repair"] == offline["repair"]
 
 
 async def test_input_files_are_looked_up_on_the_server(lacking: str, home: Path) -> None:
