@@ -331,7 +331,7 @@ def test_a_link_to_nowhere_at_an_undeclared_input_is_never_sent(module: str) -> 
         ("..", True),
         ("../x", True),
         ("a/../../x", True),
-        ("/tmp/x", True),
+        ("/x/y", True),
         ("sub\\x", False),
         ("%date%/x", False),
     ],
