@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import anyio
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from comfyui_api.diagnose import AskedAfter
     from comfyui_api.previews import Picture
 
+T = TypeVar("T")
 Report: TypeAlias = Callable[[float, float | None, str], Awaitable[None]]
 """Takes how much is done, out of how much (None: not known), and a sentence."""
 
@@ -92,7 +93,8 @@ async def poll_result(
     with connection.events.watch(prompt_id) as watch:
         while True:
             began, heard_now = time.monotonic(), connection.events.heard
-            seen = await _look_in_time(connection, prompt_id, max(LOOK_SECONDS, deadline - began))
+            patience = max(LOOK_SECONDS, deadline - began)
+            seen = await in_time(connection, patience, lambda: look(connection, prompt_id))
             if before is not None and seen.state not in ("unreachable", before.state):
                 connection.events.expect_news(heard)  # whatever moves in the queue is told to everybody
             before, heard = seen, heard_now
@@ -129,15 +131,16 @@ async def poll_result(
                     break
 
 
-async def _look_in_time(connection: Connection, prompt_id: str, seconds: float) -> Look:
-    """A look that neither a silent nor an absent server can hold up for longer than the caller waits.
+async def in_time(connection: Connection, seconds: float, ask: Callable[[], Awaitable[T]]) -> T | Look:
+    """A look that neither a silent nor an absent server can hold up for longer than the caller waits; where it does
+    not answer, that it is unreachable.
 
     Raises the ServerErrors that asking again will not mend: no access, or no ComfyUI at that address.
     """
     trouble: ServerError = ComfySilent(f"ComfyUI at {connection.url} gave no answer within {seconds:.0f} s.")
     with anyio.move_on_after(seconds):
         try:
-            return await look(connection, prompt_id)
+            return await ask()
         except (ComfyUnreachable, ComfySilent) as exc:
             trouble = exc
     return Look("unreachable", trouble=trouble)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 
-from comfyui_api.errors import ComfySilent, ComfyUnreachable, InvalidArgument, ServerError
+from comfyui_api.errors import InvalidArgument
 from comfyui_api.follow import (
     LONGEST_WAIT,
     LOOK_SECONDS,
@@ -16,6 +17,7 @@ from comfyui_api.follow import (
     Look,
     Report,
     failure_of,
+    in_time,
     outputs_of,
     with_what_we_know,
 )
@@ -48,7 +50,9 @@ async def poll_results(
         while True:
             began = time.monotonic()
             open_ids = [each for each in ids if each not in ended]
-            looks = await _looks_in_time(connection, open_ids, max(LOOK_SECONDS, deadline - began))
+            patience = max(LOOK_SECONDS, deadline - began)
+            asked = await in_time(connection, patience, partial(_looks, connection, open_ids))
+            looks = dict.fromkeys(open_ids, asked) if isinstance(asked, Look) else asked
             looks = {each: with_what_we_know(workspace, connection, each, seen) for each, seen in looks.items()}
             ended |= {each: seen for each, seen in looks.items() if seen.state in FINAL_STATES}
             now = time.monotonic()
@@ -64,16 +68,6 @@ async def poll_results(
             while (rest := until - time.monotonic()) > 0:
                 if not await watch.changed(rest) or watch.may_have_ended():
                     break
-
-
-async def _looks_in_time(connection: Connection, ids: Sequence[str], seconds: float) -> dict[str, Look]:
-    trouble: ServerError = ComfySilent(f"ComfyUI at {connection.url} gave no answer within {seconds:.0f} s.")
-    with anyio.move_on_after(seconds):
-        try:
-            return await _looks(connection, ids)
-        except (ComfyUnreachable, ComfySilent) as exc:
-            trouble = exc
-    return dict.fromkeys(ids, Look("unreachable", trouble=trouble))
 
 
 async def _looks(connection: Connection, ids: Sequence[str]) -> dict[str, Look]:

@@ -18,9 +18,7 @@ _VARIANT = re.compile(
 )
 # Folders that some packs read beside ComfyUI's own.
 _FOLDER_KINDS = {
-    "unet": "diffusion_models",
     "unet_gguf": "diffusion_models",
-    "clip": "text_encoders",
     "clip_gguf": "text_encoders",
 }
 # Where official templates and the Manager's list have their models.
