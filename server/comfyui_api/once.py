@@ -53,13 +53,13 @@ async def submit_once(
         else:
             connection.events.expect_news(heard)
             if attempt > 1:
-                _watch_for_double(workspace, connection, prompt_id)
+                watch_for_double(workspace, connection, prompt_id)
             return receipt
         try:
             # Who answered has read all of it; of anything else a part may still be on its way.
             answered = not isinstance(trouble, ComfySilent | ComfyUnreachable)
             if await _has_arrived(connection, prompt_id, PAUSES[:1] if answered else PAUSES):
-                _watch_for_double(workspace, connection, prompt_id)
+                watch_for_double(workspace, connection, prompt_id)
                 return QueuedPrompt(prompt_id, None)
         except ServerError as exc:
             raise _unknown_outcome(trouble, prompt_id, exc) from exc
@@ -128,7 +128,7 @@ async def take_out_double(
     return True
 
 
-def _watch_for_double(workspace: Workspace, connection: Connection, prompt_id: str) -> None:
+def watch_for_double(workspace: Workspace, connection: Connection, prompt_id: str) -> None:
     """From now on look for some time whether a run that may have been sent twice arrives once more."""
     uncertain = connection.client.maybe_sent_twice
     guarded = bool(uncertain)

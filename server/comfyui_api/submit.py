@@ -24,7 +24,7 @@ from comfyui_api.jobs import Job
 from comfyui_api.known import Known, doubt
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.offline import SavedWorkflow, save_for_later
-from comfyui_api.once import submit_once, take_out_double
+from comfyui_api.once import submit_once, take_out_double, watch_for_double
 from comfyui_api.prepare import Prepared, load_workflow, place_of, prepare, some
 from comfyui_api.repair import with_fixes
 from comfyui_api.results import Submission
@@ -297,10 +297,13 @@ def _all_saved(
 async def _queued(workspace: Workspace, connection: Connection, sent: _Sent, trouble: str | None) -> Submission:
     receipt, prepared, verdict = sent.receipt, sent.ready.prepared, sent.ready.verdict
     dropped = _dropped(sent)
-    position, doubled = None, False
+    position, doubled, looked = None, False, False
     with anyio.move_on_after(POSITION_SECONDS), suppress(ServerError):
         # It is queued all the same: where, poll_result tells too.
         position, doubled = await _position(workspace, connection, receipt.prompt_id)
+        looked = True
+    if not looked:
+        watch_for_double(workspace, connection, receipt.prompt_id)
     lost = f" These outputs are left out: {some(dropped)}." if dropped else ""
     twice = " It arrived twice; the second was taken out." if doubled else ""
     stale = ""

@@ -31,6 +31,7 @@ FAULTS = (
     "delay the request",  # it arrives after the caller has looked for it and sent it again
     "send it twice",
     "break the lookup",  # the reply is lost, and so is the first question after it
+    "send it twice and break the lookups",  # all is well, as far as the caller can tell
     None,
 )
 
@@ -44,7 +45,7 @@ class Trouble:
     late: float
     url: str = ""
     happened: Counter[str | None] = field(default_factory=Counter)
-    break_next: bool = False
+    to_break: int = 0
     delivered: int = 0
     on_its_way: int = 0
 
@@ -70,8 +71,8 @@ class Trouble:
     async def _pass_on(self, client: SocketStream, request: bytes) -> bool:
         """Whether the connection goes on."""
         if not request.startswith(b"POST /prompt"):
-            if self.break_next:
-                self.break_next = False
+            if self.to_break:
+                self.to_break -= 1
                 return False
             await client.send(await self._answered(request))
             return True
@@ -89,10 +90,10 @@ class Trouble:
             return False
         reply = await self._answered(request)
         self.delivered += 1
-        if fault == "send it twice":
+        if fault in ("send it twice", "send it twice and break the lookups"):
             await self._answered(request)
+        self.to_break += {"break the lookup": 1, "send it twice and break the lookups": 4}.get(fault or "", 0)
         if fault in ("drop the reply", "break the lookup"):
-            self.break_next = fault == "break the lookup"
             return False
         if fault == "cut the reply":
             await client.send(reply[: len(reply) - 20])
@@ -249,6 +250,20 @@ async def test_run_that_the_network_sent_twice_is_queued_once_and_said_so(comfyu
         answer = await user.call("queue_workflow", workflow=image_prompt("twice"))
         assert "arrived twice" in answer["message"]
         assert await standing(comfyui, "twice") == {answer["prompt_id"]: 1}
+        await user.call("interrupt", prompt_id=answer["prompt_id"])
+
+
+async def test_run_that_was_sent_twice_unseen_is_taken_out_by_the_watch(comfyui: str, home: Path) -> None:
+    async with (
+        held_up(comfyui, home),
+        troubled(comfyui, itertools.repeat("send it twice and break the lookups")) as between,
+        agent(environment_for(home, between.url)) as user,
+    ):
+        answer = await user.call("queue_workflow", workflow=image_prompt("unseen"))
+        assert "arrived twice" not in answer["message"]
+        with anyio.fail_after(30):
+            while (await standing(comfyui, "unseen"))[answer["prompt_id"]] != 1:  # noqa: ASYNC110  # the server is waited for
+                await anyio.sleep(0.1)
         await user.call("interrupt", prompt_id=answer["prompt_id"])
 
 
