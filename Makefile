@@ -6,7 +6,7 @@ BIN := .venv/Scripts
 endif
 RUN := $(BIN)/python
 
-.PHONY: demo test check inspect oracle format bench schemas references clean
+.PHONY: demo test check inspect install-trial oracle format bench schemas references clean
 
 demo: .venv/ready
 	$(RUN) scripts/demo.py
@@ -24,6 +24,10 @@ check: .venv/ready
 inspect: .venv/ready
 	$(RUN) scripts/inspect_tools.py
 
+# Every line of installation in the README, with uv, pip, npx and the agents' own commands.
+install-trial: .venv/ready
+	$(RUN) -m scripts.install_trial
+
 # Our conversion of all official templates against the real web frontend's, in headless Chromium.
 oracle: .venv/ready
 	$(RUN) -m scripts.oracle
@@ -33,12 +37,12 @@ format: .venv/ready
 	$(RUN) -m ruff check --fix .
 
 bench: .venv/ready
-	$(RUN) scripts/bench.py
+	$(RUN) -m scripts.bench
 
 schemas: .venv/ready
 	$(RUN) scripts/schemas.py
 
-# references/models.md and node_packs.json, anew from the packages that scripts/update_references.py names.
+# references/models.md, templates.md and node_packs.json, anew from the packages that scripts/update_references.py names.
 references: .venv/ready
 	$(RUN) -m scripts.update_references
 

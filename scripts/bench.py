@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from comfyui_api.node_class import NodeClasses
 from comfyui_api.tools import INSTRUCTIONS
 from comfyui_api.validate import validate_prompt
 from comfyui_api.workspace import read_settings
+from scripts.agent_trial import REQUESTS, Trial, placeholders, trial, write_files
 
 # A bare installation has no rich, which the SDK would load for its log.
 BARE = """
@@ -310,6 +311,40 @@ def bench_large(environment: dict[str, str]) -> None:
             )
 
 
+def bench_requests(place: Path, torch_index: str) -> None:
+    """What plain requests cost an agent up to the queued run, on a server that has every model by name."""
+    name = "bench-stocked"
+    state = sandbox.start(
+        place,
+        name=name,
+        models=placeholders(),
+        torch_index=torch_index,
+        say=lambda _: None,
+        confirm=lambda _: False,
+    )
+
+    async def ask() -> list[Trial]:
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(Path(folder))
+            environment = {**os.environ, "COMFYUI_API_HOME": folder, "COMFYUI_URL": str(state.url)}
+            async with Client(StdioServerParameters(command=OURS[0], args=OURS[1:], env=environment)) as client:
+                return [(await trial(client, request, Path(folder)))[0] for request in REQUESTS]
+
+    try:
+        trials = anyio.run(ask)
+    finally:
+        sandbox.stop(place, name=name)
+        sandbox.remove(place, name=name)
+    print("\nplain requests, from check_status to the queued run:")
+    for done in trials:
+        print(f"  {done}")
+    calls, characters = [done.calls for done in trials], [done.characters for done in trials]
+    print(
+        f"  {sum(done.status == 'queued' for done in trials)} of {len(trials)} queued; median {median(calls):g} calls, "
+        f"{median(characters):,.0f} characters"
+    )
+
+
 def write_replies(folder: Path, classes: Iterator[tuple[str, Any]]) -> None:
     """The routes of a server as files."""
     (folder / "system_stats").write_text(json.dumps({"system": {"os": "posix"}, "devices": []}))
@@ -330,7 +365,7 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def median(values: list[float]) -> float:
+def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
@@ -354,6 +389,7 @@ def main() -> None:
             bench_validate(str(state.url))
             bench_convert(str(state.url))
             bench_large(environment)
+        bench_requests(place, settings.sandbox_torch_index)
     finally:
         sandbox.stop(place, name="bench")
 

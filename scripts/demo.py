@@ -1,15 +1,18 @@
 """The main job, shown: an MCP client drives comfyui-api against a real ComfyUI, from status to pictures on disk.
 
 Uses the server that COMFYUI_URL names, else the sandbox, which it starts and stops. The pictures are left in
-demo-output/.
+demo-output/, and beside them demo.svg, what was printed; scripts/demo.svg, the README's picture, is a copy of one.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import os
+import re
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,39 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import CallToolResult, TextContent
 from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.padding import Padding
+from rich.terminal_theme import DIMMED_MONOKAI
+from rich.text import Text
 
 from comfyui_api import sandbox
 from comfyui_api.previews import contact_sheet
 from comfyui_api.workspace import read_settings
 
-CAPTIONS = {"5": "blended with its negative", "6": "inverted", "9": "upscaled 4 × by an untrained model"}
-OUTPUT = Path(__file__).resolve().parent.parent / "demo-output"
+CAPTIONS = {"5": "blended with its negative", "6": "inverted", "9": "upscaled 4x by an untrained model"}
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "demo-output"
+# Not installed in the sandbox, and its 67 MB are not for a demo to fetch.
+REAL_UPSCALER = "RealESRGAN_x4plus.safetensors"
+# rich's own drawing, without the fonts that it would fetch from the web.
+SVG = """\
+<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; \
+font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: arial; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />\
+</clipPath>{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">{matrix}</g>
+</g>
+</svg>
+"""
+terminal = Console(record=True, width=104, highlight=False, markup=False, emoji=False)
 
 
 def make_picture(path: Path) -> None:
@@ -42,7 +71,7 @@ def make_picture(path: Path) -> None:
 
 
 def make_workflow(picture: str, upscale_model: str | None) -> dict[str, Any]:
-    """Load, scale, invert and blend a picture; with a model also upscale it. One value is wrong on purpose."""
+    """Load, scale, invert and blend a picture; with a model also upscale it. One option is wrong on purpose."""
     run = f"comfyui-api-demo-{int(time.time())}"  # a new prefix, so that nothing comes from ComfyUI's cache
     workflow: dict[str, Any] = {
         "1": {"class_type": "LoadImage", "inputs": {"image": picture}},
@@ -86,29 +115,25 @@ async def run_main_job(url: str, upscale_model: str | None) -> None:
         if not status["online"]:
             sys.exit(f"No ComfyUI: {status['offline_reason']}")
         device = status["devices"][0]
-        print(f"  ComfyUI {status['comfyui_version']} at {status['server']}, {device['name']}, ", end="")
-        print(f"{status['inventory']['node_classes']} node classes, {status['inventory']['models']} models")
+        tell(f"ComfyUI {status['comfyui_version']} at {status['server']}, {device['name']}")
 
         step("upload_image")
         picture = await call("upload_image", path=str(source))
-        print(f"  LoadImage takes it as '{picture['value']}'")
+        tell(f"LoadImage takes it as '{picture['value']}'")
 
-        step("validate_workflow, with one mistake planted")
-        workflow = make_workflow(picture["value"], upscale_model)
-        verdict = await call("validate_workflow", workflow=workflow)
-        for finding in verdict["findings"]:
-            print(f"  {finding['severity']}: node {finding['node_id']} ({finding['class_type']}): {finding['message']}")
-            print(f"  fix: {finding['fix']}")
-        if verdict["valid"]:
-            sys.exit("The planted mistake was not found.")
+        workflow = make_workflow(picture["value"], REAL_UPSCALER if upscale_model else None)
+        step("validate_workflow, with mistakes planted")
+        show_findings(await call("validate_workflow", workflow=workflow), expected={"2", "7"} & set(workflow))
 
-        step("queue_workflow, mended as the fix says")
+        step("queue_workflow, mended")
         mended = copy.deepcopy(workflow)
         mended["2"]["inputs"]["upscale_method"] = "lanczos"
+        if upscale_model:
+            mended["7"]["inputs"]["model_name"] = upscale_model
         queued = await call("queue_workflow", workflow=mended)
         if queued["status"] != "queued":
             sys.exit(f"It was {queued['status']}: {queued['message']} {queued['findings']}")
-        print(f"  queued as {queued['prompt_id']}")
+        tell(f"queued as {queued['prompt_id']}")
 
         step("poll_result")
         result = await call("poll_result", prompt_id=queued["prompt_id"])
@@ -116,24 +141,57 @@ async def run_main_job(url: str, upscale_model: str | None) -> None:
             result = await call("poll_result", prompt_id=queued["prompt_id"])
         if result["state"] != "completed":
             sys.exit(f"The run {result['state']}: {result.get('error')}")
-        print(f"  {result['state']} in {result['elapsed_seconds']} s")
+        tell(f"{result['state']} in {result['elapsed_seconds']} s", "green")
 
         step("get_output")
         delivery = await call("get_output", prompt_id=queued["prompt_id"], directory=str(OUTPUT))
         files = {file["node_id"]: Path(file["path"]) for file in delivery["files"]}
         for path in files.values():
-            print(f"  {path}")
+            tell(path.relative_to(ROOT).as_posix())
     sheet = OUTPUT / "contact-sheet.png"
     contact_sheet([("input", source), *((CAPTIONS[node], path) for node, path in sorted(files.items()))], sheet)
-    print(f"\nContact sheet: {sheet}")
+    tell(sheet.relative_to(ROOT).as_posix())
+    drawing = OUTPUT / "demo.svg"
+    drawing.write_text(draw(sheet), "utf-8")
+    print(f"\nContact sheet: {sheet}\nWhat was printed: {drawing}")
+
+
+def draw(sheet: Path) -> str:
+    """An SVG of what was printed, with the contact sheet below."""
+    drawing = terminal.export_svg(title="make demo", theme=DIMMED_MONOKAI, code_format=SVG, unique_id="demo")
+    (box,) = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawing)
+    width, height = float(box[0]), float(box[1])
+    jpeg = BytesIO()
+    with Image.open(sheet) as picture:
+        below = width * picture.height / picture.width
+        small = picture.convert("RGB")
+    small.thumbnail((900, 900))
+    small.save(jpeg, "JPEG", quality=70)
+    link = f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
+    image = f'<image y="{height}" width="{width}" height="{below:.1f}" href="{link}" />'
+    whole = drawing.replace(f'viewBox="0 0 {box[0]} {box[1]}"', f'viewBox="0 0 {width} {height + below:.1f}"')
+    return whole.replace("</svg>\n", f"{image}\n</svg>\n")
+
+
+def show_findings(verdict: dict[str, Any], *, expected: set[str]) -> None:
+    """What is wrong and how to mend it; the nodes of `expected` must have been found, and no others."""
+    for finding in verdict["findings"]:
+        tell(f"node {finding['node_id']} ({finding['class_type']}): {finding['message']}", "red")
+        tell(f"fix: {finding['fix']}", "green")
+    if expected != {finding["node_id"] for finding in verdict["findings"]}:
+        sys.exit("The planted mistakes are not what was found.")
 
 
 def step(title: str) -> None:
-    print(f"\n{title}")
+    terminal.print(f"\n{title}", style="bold cyan")
+
+
+def tell(text: str, style: str = "") -> None:
+    terminal.print(Padding(Text(text, style), (0, 0, 0, 2), expand=False))
 
 
 async def show_progress(progress: float, total: float | None, message: str | None) -> None:
-    print(f"  {progress:5.1f} of {total:g}  {message}")
+    tell(f"{progress:5.1f} of {total:g}  {message}", "bright_black")
 
 
 def expect_result(tool: str, answer: CallToolResult) -> dict[str, Any]:

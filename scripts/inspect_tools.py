@@ -1,4 +1,4 @@
-"""The MCP inspector's command line against the server: strict tools/list and one real call of each tool, in both eras.
+"""The MCP inspector's command line against the server: strict lists, and one real call of each tool, in both eras.
 
 Runs the inspector by npx and the tools against a sandbox, or the server that COMFYUI_URL names. Exits 1 on any finding.
 """
@@ -64,6 +64,21 @@ class Inspection:
         names = [tool["name"] for tool in result.get("tools", [])]
         self.note(f"{era} tools/list --strict", code == 0 and not said and names == list(TOOLS), said or names)
 
+    def list_others(self, era: str) -> None:
+        """Resources, their templates and prompts; and one of each read."""
+        for method, key in (("resources/list", "resources"), ("prompts/list", "prompts")):
+            code, result, said = self.inspect("--method", method, "--protocol-era", era)
+            self.note(f"{era} {method}", code == 0 and not said and bool(result.get(key)), said or result)
+        method = "resources/templates/list"
+        code, result, said = self.inspect("--method", method, "--protocol-era", era)
+        self.note(f"{era} {method}", code == 0 and not said and bool(result.get("resourceTemplates")), said or result)
+        for uri in ("comfyui://inventory", "comfyui://nodes/EmptyImage", "comfyui://references/workflows.md"):
+            code, result, said = self.inspect("--method", "resources/read", "--uri", uri, "--protocol-era", era)
+            self.note(f"{era} resources/read {uri}", code == 0 and bool(result.get("contents")), said or result)
+        prompt = ("--prompt-name", "run_workflow_file", "--prompt-args", "workflow=x.png")
+        code, result, said = self.inspect("--method", "prompts/get", *prompt, "--protocol-era", era)
+        self.note(f"{era} prompts/get", code == 0 and "x.png" in json.dumps(result), said or result)
+
     def call(self, era: str, tool: str, expected: dict[str, Any], **arguments: Any) -> dict[str, Any]:
         """Call a tool; `expected` are fields that its structured content must have."""
         code, result, said = self.inspect(
@@ -85,13 +100,19 @@ class Inspection:
         self.list_tools(era)
         self.call(era, "check_status", {"online": True})
         self.call(era, "upload_image", {"type": "input"}, path="x.png")
+        self.call(era, "find_nodes", {}, query="empty image")
+        self.call(era, "find_models", {}, query="vae")
+        self.call(era, "find_templates", {}, query="text to image")
+        self.call(era, "save_workflow", {}, workflow=PROMPT, name="inspected")
         self.call(era, "validate_workflow", {"valid": True}, workflow=PROMPT)
         queued = self.call(era, "queue_workflow", {"status": "queued"}, workflow=PROMPT)
         prompt_id = queued.get("prompt_id", "none")
         self.call(era, "poll_result", {"state": "completed"}, prompt_id=prompt_id)
-        self.call(era, "get_output", {"message": "1 files saved."}, prompt_id=prompt_id)
+        self.call(era, "get_output", {"message": "1 file saved."}, prompt_id=prompt_id)
         self.call(era, "interrupt", {"state": "completed", "stopped": []}, prompt_id=prompt_id)
+        self.call(era, "list_jobs", {})
         self.call(era, "free_vram", {"applied": "now"})
+        self.list_others(era)
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
-"""Write references/models.md and references/node_packs.json anew from what the ecosystem publishes on PyPI.
+"""Write references/models.md, templates.md and node_packs.json anew from what the ecosystem publishes on PyPI.
 
 Facts only are taken: names, links, sizes, counts. From ComfyUI-Manager's lists: node packs with their classes, and
-models. From the official workflow templates: models with their links, which the notes in them give sizes for. From
-ComfyUI's embedded documentation: the names of its own node classes. The same packages give the same files.
+models. From the official workflow templates: what their index says of each (they are under the MIT licence), and models
+with their links, which the notes in them give sizes for. From ComfyUI's embedded documentation: the names of its own
+node classes. The same packages give the same files.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from comfyui_api.model_sources import ModelSource, ModelSources, direct_link, folder_word, size_of
 from comfyui_api.node_packs import CORE
+from comfyui_api.templates import Template, list_text, media_of_classes, media_of_tags, parse_index
 
 REFERENCES = Path(__file__).resolve().parent.parent / "references"
 MANAGER = "comfyui-manager==4.3"
@@ -314,6 +316,23 @@ This file is written by `make references`. It covers all models of
 The nodes DWPreprocessor and DownloadAndLoadSAM2Model fetch what they need by themselves.
 """
 
+TEMPLATES_HEAD = """\
+# The official workflow templates
+
+What find_templates searches where a server has no templates of its own to tell, and what works without any server.
+Do not read it as a whole: `comfyui-api templates WORDS` finds in it.
+
+- **Media**: what goes in → what comes out. **Models**: the files that the workflow names; references/models.md has
+  their links. **Size** is that of all of them; `partner` marks a template that runs on a partner's service and costs
+  credits. **Since** is the ComfyUI version that it was made for.
+- The workflow itself is at `/templates/NAME.json` of a server, in the package comfyui-workflow-templates-json, and in
+  https://github.com/Comfy-Org/workflow_templates. That is under the MIT licence, as are the titles and descriptions.
+
+This file is written by `make references` from {newer}.
+"""
+ABOUT_SHOWN = 64
+SAID_BY_MEDIA = frozenset({"Image", "Video", "Audio", "3D"})
+
 
 # --- fetching
 
@@ -578,6 +597,42 @@ def escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+# --- references/templates.md
+
+
+def all_templates(package: Path, workflows: dict[str, Workflow]) -> list[Template]:
+    """The templates of the index, in its order, with what their workflows tell besides."""
+    (index,) = package.glob("*/templates/index.json")
+    listed = parse_index(json.loads(index.read_text("utf-8")))
+    classes = {each.name: {node["type"] for node in nodes_of(workflows[f"{each.name}.json"])} for each in listed}
+    free = {name for each in listed if not each.partner for name in classes[each.name]}
+    # Some are called closed that have nothing but ordinary nodes.
+    listed = [replace(each, partner=each.partner and not classes[each.name] <= free) for each in listed]
+    return [with_workflow(template, workflows[f"{template.name}.json"]) for template in listed]
+
+
+def with_workflow(template: Template, workflow: Workflow) -> Template:
+    takes, makes = media_of_classes(node["type"] for node in nodes_of(workflow))
+    told_takes, told_makes = media_of_tags(template.tags)
+    takes = template.takes or takes or told_takes or ("text",)
+    makes = makes or template.makes or told_makes
+    tags = tuple(tag for tag in template.tags if tag not in SAID_BY_MEDIA and "," not in tag)
+    files = [file for file in names_of(workflow) if "," not in file]
+    size = template.size if files or not template.partner else None  # that of a picture to go with it
+    told = replace(template, takes=takes, makes=makes, tags=tags, files=tuple(files), size=size)
+    return replace(told, description=about(template))
+
+
+def about(template: Template) -> str:
+    """The beginning of the description, with the families of models that title and tags do not name."""
+    said = f"{template.title} {' '.join(template.tags)}".casefold()
+    families = [family for family in template.families if family.casefold() not in said]
+    sentence = template.description.partition(". ")[0].rstrip(".")
+    if len(sentence) > ABOUT_SHOWN:
+        sentence = sentence[:ABOUT_SHOWN].rpartition(" ")[0].rstrip(",;:") + "…"
+    return f"{', '.join(families)}: {sentence}" if families else sentence
+
+
 # --- references/node_packs.json
 
 
@@ -649,7 +704,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as downloads:
         folder = Path(downloads)
-        newer = workflows_in(fetch(NEWER_TEMPLATES, folder, arguments.wheels))
+        newest = fetch(NEWER_TEMPLATES, folder, arguments.wheels)
+        newer = workflows_in(newest)
+        templates = all_templates(newest, newer)
         media = pinned_media(fetch(OLDER_TEMPLATES, folder, arguments.wheels))
         older = [workflows_in(fetch(each, folder, arguments.wheels)) for each in media]
         manager = fetch(MANAGER, folder, arguments.wheels) / "comfyui_manager"
@@ -666,9 +723,11 @@ def main() -> None:
     written = {name: requirement.replace("==", " ") for name, requirement in names.items()}
     head = MODELS_HEAD.format(**written)
     (arguments.to / "models.md").write_text(models_text(models, head), encoding="utf-8")
+    templates_head = TEMPLATES_HEAD.format(**written)
+    (arguments.to / "templates.md").write_text(list_text(templates, templates_head), encoding="utf-8")
     source = dict(requirement.split("==") for requirement in (MANAGER, DOCUMENTATION))
     (arguments.to / "node_packs.json").write_text(packs_text(packs, source), encoding="utf-8")
-    print(f"wrote {len(models)} sources of models, {len(packs)} packs")
+    print(f"wrote {len(models)} sources of models, {len(templates)} templates, {len(packs)} packs")
     found = ModelSources(models)
     for name, workflow in newer.items():
         for file, place in names_of(workflow).items():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from comfyui_api import sandbox
-from comfyui_api.workspace import read_settings
+from tests.sandboxes import sandboxed
 from tests.support import DATA
 
 PLACEHOLDERS = ["checkpoints/sd15.safetensors", "checkpoints/sub/sdxl.safetensors", "vae/vae.safetensors"]
@@ -24,25 +21,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def comfyui() -> Iterator[str]:
     """The URL of a real ComfyUI with the test nodes: a sandbox of this run's own."""
-    settings = read_settings(os.environ)
-    home = sandbox.default_home(settings)
-    name = f"tests-{os.getpid()}"
-    state = sandbox.start(
-        home,
-        name=name,
-        custom_nodes=[DATA / "test_nodes"],
-        models=PLACEHOLDERS,
-        tiny_upscaler=True,
-        torch_index=settings.sandbox_torch_index,
-        say=lambda text: logging.getLogger("sandbox").warning(text),
-        confirm=lambda _: False,
-    )
-    assert state.url is not None
-    try:
-        yield state.url
-    finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+    with sandboxed("tests", custom_nodes=[DATA / "test_nodes"], models=PLACEHOLDERS, tiny_upscaler=True) as url:
+        yield url
 
 
 @pytest.fixture

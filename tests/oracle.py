@@ -306,10 +306,15 @@ def dynamic_inputs() -> tuple[ObjectInfo, dict[str, Any]]:
     return data["object_info"], {f"dynamic inputs/{name}": case for name, case in data["cases"].items()}
 
 
+def newest_templates() -> Path:
+    """The folder of comfyui-workflow-templates-json: a file for each template, and index.json; fetched once."""
+    return _wheel(TEMPLATES) / "comfyui_workflow_templates_json" / "templates"
+
+
 def _fitting_templates(object_info: ObjectInfo) -> dict[str, Workflow]:
     """The templates of comfyui-workflow-templates-json whose node classes a server has."""
     known = _VIRTUAL | set(object_info)
-    every = _workflows((_wheel(TEMPLATES) / "comfyui_workflow_templates_json" / "templates").glob("*.json"))
+    every = _workflows(newest_templates().glob("*.json"))
     return {name: workflow for name, workflow in every.items() if _node_types(workflow) <= known}
 
 

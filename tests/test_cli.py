@@ -55,6 +55,23 @@ def test_starting_the_server_loads_neither_the_console_nor_what_is_needed_later(
     assert set(json.loads(done.stdout.replace("'", '"'))) <= {"jsonschema"}
 
 
+def test_serving_loads_no_console(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "comfyui_api", "serve"],
+        env={**os.environ, **environment_for(home, NOBODY)},
+        input=initialize(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "comfyui_api.app" in loaded
+    assert not {name for name in loaded if name.split(".")[0] in ("typer", "rich")}
+    assert not {name for name in loaded if name.split(".")[:2] == ["comfyui_api", "cli"]}
+
+
 def test_console_says_what_is_wrong_in_one_line(home: Path) -> None:
     done = console(home, "validate", "nothing.json")
     assert done.returncode == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import environment_for
+from tests.terminal import on_a_terminal
 from tests.test_cli import NOBODY, console
 
 OBJECT_INFO = {
@@ -30,32 +31,6 @@ def comfyui(home: Path) -> Path:
     (folder / "comfyui_version.py").write_text('__version__ = "0.3.75"')
     (home / "object_info.json").write_text(json.dumps(OBJECT_INFO))
     return folder
-
-
-def on_a_terminal(home: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code and output where somebody looks at it."""
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "comfyui_api", *arguments],
-        env={**os.environ, **environment_for(home, NOBODY)},
-        cwd=home,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.STDOUT,
-    )
-    os.close(theirs)
-    output = b""
-    while True:
-        try:
-            piece = os.read(ours, 10_000)
-        except OSError:  # Linux says so when the last writer has gone
-            break
-        if not piece:
-            break
-        output += piece
-    os.close(ours)
-    return process.wait(30), output.decode("utf-8")
 
 
 def test_an_installation_and_a_saved_object_info_make_an_inventory_without_a_server(home: Path, comfyui: Path) -> None:

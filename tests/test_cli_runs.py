@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.support import image_prompt
+from tests.terminal import Terminal
 from tests.test_cli import console
 
 
@@ -28,6 +30,20 @@ def test_variations_that_are_none_are_told_in_words(home: Path, given: str) -> N
     assert done.returncode != 0
     assert "variations" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_a_run_is_queued_waits_for_what_comes_of_it_and_a_second_one_ends_at_once(home: Path) -> None:
+    (home / "cat.json").write_text(json.dumps(image_prompt()), encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Terminal(home, "run", "cat.json", url=url) as terminal:
+            connection, _ = silent.accept()
+            with connection:
+                terminal.press_ctrl_c()
+                terminal.wait_for("It is being queued")
+                terminal.press_ctrl_c()
+                assert terminal.end() == 130, terminal.text
+                assert "Traceback" not in terminal.text
 
 
 def test_jobs_without_a_server_say_why(home: Path) -> None:

@@ -7,8 +7,6 @@ has. The real server judges prompts with them through the route of tests/data/ju
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
-from comfyui_api import sandbox
 from comfyui_api.findings import Finding, errors_in
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.validate import files_to_look_up, validate_prompt
@@ -32,7 +29,7 @@ from comfyui_api.validate.pack_checks import (
     own_rules,
     takes_link,
 )
-from comfyui_api.workspace import read_settings
+from tests.sandboxes import sandboxed
 from tests.support import DATA, Prompt
 
 FORMS = DATA / "pack_checks"  # the made-up pack
@@ -213,27 +210,15 @@ class Judge(NamedTuple):
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
-    settings = read_settings(os.environ)
-    home, name = sandbox.default_home(settings), f"pack-checks-{os.getpid()}"
-    try:
-        state = sandbox.start(
-            home,
-            name=name,
-            custom_nodes=[DATA / "judge", FORMS],
-            torch_index=settings.sandbox_torch_index,
-            say=lambda text: logging.getLogger("sandbox").info(text),
-            confirm=lambda _: False,
-        )
-        assert state.url is not None
-        with httpx2.Client(base_url=state.url, timeout=60) as client:
-            for subfolder, file in (("", "listed.mp4"), ("", "there.bin"), ("sub", "deep.mp4")):
-                upload = {"image": (file, b"x", "application/octet-stream")}
-                client.post("/upload/image", files=upload, data={"subfolder": subfolder}).raise_for_status()
-            classes = NodeClasses.from_object_info(client.get("/object_info").raise_for_status().json())
-            yield Judge(client, classes)
-    finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+    with (
+        sandboxed("pack-checks", custom_nodes=[DATA / "judge", FORMS]) as url,
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
+        for subfolder, file in (("", "listed.mp4"), ("", "there.bin"), ("sub", "deep.mp4")):
+            upload = {"image": (file, b"x", "application/octet-stream")}
+            client.post("/upload/image", files=upload, data={"subfolder": subfolder}).raise_for_status()
+        classes = NodeClasses.from_object_info(client.get("/object_info").raise_for_status().json())
+        yield Judge(client, classes)
 
 
 def prompt_of(class_type: str, changes: Mapping[str, Any], classes: NodeClasses) -> Prompt:

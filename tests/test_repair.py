@@ -232,7 +232,10 @@ def test_a_missing_model_comes_with_file_folder_size_link_and_command() -> None:
     assert model.command is not None
     assert model.command.startswith(f"comfy model download --url {FLUX} --relative-path models/checkpoints")
     assert FLUX in (findings[0].fix or "")
-    assert repair.afterwards == "Once the files are there, call check_status(refresh_inventory=true)."
+    assert repair.afterwards == (
+        "On ComfyUI's machine `comfyui-api models get --workflow FILE` fetches the models. "
+        "Once the files are there, call check_status(refresh_inventory=true)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from mcp import Client
 from scripts.schemas import result_schemas
 
-from comfyui_api.app import build_server, fitted
+from comfyui_api.app import build_server
+from comfyui_api.app.answers import fitted
 from comfyui_api.documents import schema
 from comfyui_api.tools import INSTRUCTIONS, TOOLS
 from tests.support import agent, environment_for
@@ -22,12 +23,16 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 NAMES = [
     "check_status",
+    "find_templates",
+    "find_nodes",
+    "find_models",
     "validate_workflow",
     "queue_workflow",
     "poll_result",
     "list_jobs",
     "get_output",
     "upload_image",
+    "save_workflow",
     "interrupt",
     "free_vram",
 ]
@@ -54,7 +59,10 @@ def test_schemas_are_sound_and_all_annotations_are_set(name: str) -> None:
         assert '"null"' not in json.dumps(published)
         assert "$ref" not in json.dumps(published)
     assert tool.input_schema["additionalProperties"] is False
-    assert all("description" in entry for entry in tool.input_schema["properties"].values())
+    # The instructions explain `server` for all tools; `limit` needs no words.
+    own = {name: entry for name, entry in tool.input_schema["properties"].items() if name not in ("server", "limit")}
+    assert all("description" in entry for entry in own.values())
+    assert "`server`" in INSTRUCTIONS
     assert 40 < len(tool.description) < 500
 
 

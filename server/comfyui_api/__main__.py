@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+
+COMPLETING = "_COMFYUI_API_COMPLETE"  # set by the shell's completion
 
 
 def main() -> None:
     """Serve MCP for `serve`, and where nobody sits at a terminal; otherwise the console."""
     arguments = sys.argv[1:]
-    if arguments == ["serve"] or (not arguments and not sys.stdin.isatty()):
+    nobody_asks = not arguments and not sys.stdin.isatty() and COMPLETING not in os.environ
+    if arguments == ["serve"] or nobody_asks:
         _serve()
         return
     from comfyui_api.cli import run  # noqa: PLC0415  # the console's libraries are not for the server
@@ -20,7 +24,6 @@ def main() -> None:
 def _serve() -> None:
     # Collecting garbage while modules load costs a sixth of the start; what was loaded then stays for good.
     gc.disable()
-    import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
     import anyio  # noqa: PLC0415

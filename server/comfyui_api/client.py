@@ -36,11 +36,20 @@ from comfyui_api.graph import Prompt
 from comfyui_api.object_info import Entry, ObjectInfoSplitter
 from comfyui_api.packs import ClaimingPack, InstalledPack, NodeReplacement
 from comfyui_api.queue_stream import QueueReader
-from comfyui_api.runs import FolderType, HistoryEntry, QueuedPrompt, QueueState, SystemStats, UploadedFile
+from comfyui_api.runs import (
+    FolderType,
+    HistoryEntry,
+    QueuedPrompt,
+    QueueState,
+    SavedWorkflowFile,
+    SystemStats,
+    UploadedFile,
+)
 
 if TYPE_CHECKING:  # what mending reads is imported when something has to be mended: the server starts without it
     from comfyui_api.import_failures import ImportFailure, StartupLog
     from comfyui_api.model_sources import ModelSource
+    from comfyui_api.templates import Template
 
 T = TypeVar("T")
 
@@ -293,6 +302,60 @@ class ComfyClient:
         reply = await self._call("POST", "/upload/image", data=form, files=files)
         return self._parse(replies.uploaded_file, reply)
 
+    async def saved_workflows(self) -> list[SavedWorkflowFile]:
+        """The workflows that were saved in the editor; none where it has no folder for them yet.
+
+        Raises AccessDenied where the server keeps them by user (--multi-user).
+        """
+        path = "/userdata?dir=workflows&recurse=true&split=false&full_info=true"
+        if (content := await self._userdata_read(path)) is None:
+            return []
+        try:
+            raw = await anyio.to_thread.run_sync(json.loads, content)
+        except (ValueError, RecursionError) as exc:
+            raise self._not_comfyui("/userdata", content) from exc
+        return self._parse(replies.saved_workflows, raw)
+
+    async def saved_workflow(self, name: str) -> bytes | None:
+        """The content of a workflow saved in the editor, by its path as listed; None where it is not there."""
+        content = await self._userdata_read(userdata_path(name))
+        return None if content is None else bytes(content)
+
+    async def save_workflow(self, name: str, content: bytes) -> None:
+        """Save a workflow among those of the editor. Raises FileProblem where one has this name: none is replaced."""
+        path = f"{userdata_path(name)}?overwrite=false&full_info=true"
+        if await self._userdata("POST", path, content=content, headers={"Content-Type": "application/json"}) is None:
+            raise FileProblem(
+                f"A workflow '{name}' is saved on {self.url} already; it was not written over.", "Give another name."
+            )
+
+    async def _userdata_read(self, path: str) -> bytearray | None:
+        try:
+            return await self._userdata("GET", path)
+        except ComfySilent:
+            with anyio.move_on_after(RETRY_SECONDS):
+                return await self._userdata("GET", path)
+            raise
+
+    async def _userdata(self, method: str, path: str, **body: Any) -> bytearray | None:
+        """What the user's files on the server answer; None for what is not there, or there already when it is sent."""
+        route = "/userdata"
+        try:
+            with self._translated(route):
+                async with self.http.stream(method, path, **body) as response:
+                    if response.status_code == (404 if method == "GET" else 409):
+                        return None
+                    await self._check(response, route)
+                    return await _bounded(response, REPLY_LIMIT, route)
+        except ComfyFailed:
+            if await self._extra(replies.has_users, "/users"):  # it fails inside where no user is named
+                raise AccessDenied(
+                    f"The server at {self.url} keeps saved workflows for each user (--multi-user), and no user is "
+                    "known here.",
+                    "Go by files: the editor exports a workflow as one, and takes one that is dropped onto it.",
+                ) from None
+            raise
+
     async def has_file(self, filename: str, subfolder: str, folder: FolderType) -> bool:
         """Whether the server has this file, without fetching it."""
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
@@ -302,6 +365,27 @@ class ComfyClient:
                     return False
                 await self._check(response, "/view")
                 return True
+
+    async def templates(self) -> list[Template] | None:
+        """The official templates that the server brings; None where it brings none, or does not list them."""
+        from comfyui_api.templates import parse_index  # noqa: PLC0415  # the server starts without it
+
+        return await self._extra(parse_index, "/templates/index.json")
+
+    async def template(self, name: str) -> dict[str, Any]:
+        """The workflow of an official template. Raises UnexpectedReply where the server does not have it."""
+        return self._parse(replies.json_object, await self._read(f"/templates/{_quoted(f'{name}.json')}"))
+
+    async def pack_workflows(self) -> list[Template]:
+        """The example workflows of the node packs; none where the server lists none."""
+        from comfyui_api.templates import parse_pack_workflows  # noqa: PLC0415
+
+        return await self._extra(parse_pack_workflows, "/api/workflow_templates", "/workflow_templates") or []
+
+    async def pack_workflow(self, pack: str, name: str) -> dict[str, Any]:
+        """An example workflow of a node pack. Raises UnexpectedReply where it cannot be had."""
+        place = f"{_quoted(pack)}/{_quoted(f'{name}.json')}"
+        return self._parse(replies.json_object, await self._read(f"/api/workflow_templates/{place}"))
 
     @asynccontextmanager
     async def view(self, filename: str, subfolder: str, folder: FolderType) -> AsyncIterator[httpx2.Response]:
@@ -606,6 +690,12 @@ def _reason(exc: BaseException) -> str:
             reason = os.strerror(below.errno) if known else below.strerror or reason
         below = below.__cause__ or below.__context__
     return reason.rstrip(".")
+
+
+def userdata_path(name: str) -> str:
+    """The route of a file among the editor's workflows."""
+    # One segment, slashes and all; and a percent sign is decoded twice (app/user_manager.py).
+    return f"/userdata/{_quoted(f'workflows/{name}'.replace('%', '%25'))}"
 
 
 def _quoted(segment: str) -> str:

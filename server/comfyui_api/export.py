@@ -18,9 +18,10 @@ async def export_prompt(
 
     Raises ComfyUnreachable where a workflow has to be converted and no node classes are known.
     """
-    loaded = load_workflow(workspace, workflow)
+    connection = workspace.connect(server)
+    loaded = await load_workflow(workspace, connection, workflow)
     known = told_by_file(workspace.readable(object_info)) if object_info is not None else None
-    prepared = await prepare(workspace, workspace.connect(server), loaded, {}, known)
+    prepared = await prepare(workspace, connection, loaded, {}, known)
     if prepared.prompt is None:
         raise ComfyUnreachable(
             f"The workflow cannot be converted: nothing is known of the server. {prepared.trouble}".strip(),

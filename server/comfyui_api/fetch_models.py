@@ -140,7 +140,7 @@ async def missing_models(workspace: Workspace, workflow: str, server: str | None
     try:
         repair = (await validate_workflow(workspace, workflow, server)).repair
     except ComfyUnreachable:
-        return _linked(workspace, workflow)
+        return await _linked(workspace, workflow, server)
     missing = repair.models if repair is not None else ()
     return [_source(model) for model in missing if not installed_as(model)]
 
@@ -159,8 +159,8 @@ def _source(model: MissingModel) -> ModelSource:
     )
 
 
-def _linked(workspace: Workspace, workflow: str) -> list[ModelSource]:
-    ui = load_workflow(workspace, workflow).ui
+async def _linked(workspace: Workspace, workflow: str, server: str | None) -> list[ModelSource]:
+    ui = (await load_workflow(workspace, workspace.connect(server), workflow)).ui
     if ui is None:
         raise InvalidArgument(
             "This workflow is in API format, which does not say where its models are from, and nothing is known of the "

@@ -91,6 +91,10 @@ class NodePacks:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def class_names(self) -> Iterable[str]:
+        """The names of all classes that packs have."""
+        return self._having.keys()
+
     @classmethod
     def none(cls) -> NodePacks:
         """No packs: then only what a workflow says itself is known."""

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from comfyui_api.node_card import Card, card_of
+
 ENTRY_LIMIT = 64 * 2**20  # bytes of one entry; real ones with many long file lists reach 20 MB
 NAME_LIMIT = 2**16
 DEPTH_LIMIT = 500  # json.loads gives up soon after it
@@ -31,11 +33,13 @@ _BALANCED = re.compile(rb"(?:" + _nested(5) + rb")*+", re.DOTALL)
 
 
 class Entry(NamedTuple):
-    """One node class: its description as the JSON text that came, and the module that declares it."""
+    """One node class: its description as the JSON text that came, the module that declares it, and, as it is parsed
+    here anyhow, what a search needs of it."""
 
     class_type: str
     description: str
     python_module: str
+    card: Card | None = None
 
 
 class ObjectInfoSplitter:
@@ -168,7 +172,7 @@ class ObjectInfoSplitter:
             self.passed_over += 1
             return None
         module = entry.get("python_module")
-        return Entry(name, text, module if isinstance(module, str) else "")
+        return Entry(name, text, module if isinstance(module, str) else "", card_of(name, entry))
 
 
 def _end(pattern: re.Pattern[bytes], buffer: bytearray, at: int) -> int:

@@ -8,11 +8,14 @@ from pathlib import Path
 from comfyui_api.graph import WorkflowFormat
 from comfyui_api.prepare import Prepared
 from comfyui_api.projects import DEFAULT_PROJECT, save_workflow
+from comfyui_api.storage import safe_name
 from comfyui_api.workspace import Workspace
+
+ENDING = ".json"
 
 
 @dataclass(frozen=True)
-class SavedWorkflow:
+class WorkflowOnDisk:
     path: Path
     format: WorkflowFormat
 
@@ -25,7 +28,13 @@ class SavedWorkflow:
         )
 
 
-def save_for_later(workspace: Workspace, prepared: Prepared, *, project: str | None, name: str) -> SavedWorkflow:
+def file_name(name: str) -> str:
+    """The name under which a workflow is saved, without its ending: safe on every platform."""
+    stem = name[: -len(ENDING)] if name.casefold().endswith(ENDING) else name
+    return safe_name(stem, "workflow")
+
+
+def save_for_later(workspace: Workspace, prepared: Prepared, *, project: str | None, name: str) -> WorkflowOnDisk:
     """Save a workflow into the project, as a new file; none is ever written over.
 
     In UI format where there is one that shows all the overrides, as a person can go on with that; else in API format.
@@ -36,4 +45,4 @@ def save_for_later(workspace: Workspace, prepared: Prepared, *, project: str | N
     elif content is not None:
         form = "api"
     assert content is not None  # without a prompt there is the UI graph, and nothing was overridden
-    return SavedWorkflow(save_workflow(workspace.home, project or DEFAULT_PROJECT, name, content), form)
+    return WorkflowOnDisk(save_workflow(workspace.home, project or DEFAULT_PROJECT, file_name(name), content), form)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from comfyui_api.errors import ComfyUnreachable, ServerError, UnknownName
@@ -17,6 +17,7 @@ from comfyui_api.graph import Prompt, sendable
 from comfyui_api.known import Known, asked_again, classes_of, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.repair import closest
+from comfyui_api.saved_workflows import ON_SERVER, load_saved
 from comfyui_api.storage import stands
 from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recognise
 from comfyui_api.workspace import Connection, Workspace
@@ -54,10 +55,12 @@ class Prepared:
         return (self.known.trouble if self.known is not None else None) or ""
 
 
-def load_workflow(workspace: Workspace, workflow: str | dict[str, Any]) -> LoadedWorkflow:
-    """A workflow given as a path, as JSON text, or as JSON already."""
+async def load_workflow(workspace: Workspace, connection: Connection, workflow: str | dict[str, Any]) -> LoadedWorkflow:
+    """A workflow given as a path, as JSON text, as JSON already, or as `server:NAME`: saved in that server's editor."""
     if isinstance(workflow, dict):
         return recognise(workflow)
+    if workflow.startswith(ON_SERVER):
+        return await load_saved(connection, workflow)
     start = workflow.lstrip("\ufeff \t\r\n")[:1]
     if start in ("{", "") or "\n" in workflow:
         return parse(workflow)
@@ -209,13 +212,20 @@ def _unknown_address(address: str, prompt: Prompt) -> UnknownName:
     )
 
 
-def overridable(prompt: Prompt) -> dict[str, Any]:
-    """What queue_workflow's `inputs` may set, by address, with the values as they are: links apart, texts cut."""
-    plain = ((address, value) for address, value in _inputs(prompt) if isinstance(value, str | int | float | bool))
-    return {
-        address: value[:TEXT_SHOWN] + "…" if isinstance(value, str) and len(value) > TEXT_SHOWN else value
-        for address, value in islice(plain, INPUTS_SHOWN)
-    }
+def overridable(prompt: Prompt, node_classes: NodeClasses | None, *, only_main: bool = False) -> dict[str, Any]:
+    """What queue_workflow's `inputs` may set, by address, with the values as they are: links apart, texts cut.
+
+    What a person would change comes first, and is all where `only_main`.
+    """
+    from comfyui_api.main_inputs import main_inputs  # noqa: PLC0415  # the server starts without it
+
+    main = {entry.address: entry.value for entry in main_inputs(prompt, node_classes)}
+    others = (
+        (address, value[:TEXT_SHOWN] + "…" if isinstance(value, str) and len(value) > TEXT_SHOWN else value)
+        for address, value in _inputs(prompt)
+        if isinstance(value, str | int | float | bool) and address not in main
+    )
+    return dict(islice(chain(main.items(), () if only_main else others), INPUTS_SHOWN))
 
 
 def _inputs(prompt: Prompt) -> Iterator[tuple[str, Any]]:

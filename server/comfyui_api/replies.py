@@ -18,11 +18,14 @@ from comfyui_api.runs import (
     QueuedPrompt,
     QueueItem,
     QueueState,
+    SavedWorkflowFile,
     SystemStats,
     UploadedFile,
 )
 
 WORDS_KEPT = 1000  # characters of the server's words on one error
+NAME_LIMIT = 1000  # characters of a saved file's path
+LATEST_SECOND, LATEST_MILLISECOND = 1e11, 1e14  # later than any file; milliseconds reached the first in 1973
 _FOLDERS = get_args(FolderType)
 
 
@@ -192,6 +195,37 @@ def uploaded_file(raw: Any) -> UploadedFile:
     # A subfolder sent from Windows comes back with its own separators; loaders take forward slashes everywhere.
     subfolder = str(reply.get("subfolder") or "").replace("\\", "/").strip("/")
     return UploadedFile(str(reply["name"]), subfolder, str(reply.get("type") or "input"))
+
+
+def saved_workflows(raw: Any) -> list[SavedWorkflowFile]:
+    """/userdata?dir=workflows: objects, where the server knows full_info; else the paths alone, as text or split.
+
+    Times are in seconds, in recent versions in milliseconds. Hidden files are the editor's own (bookmarks).
+    """
+    found = {}
+    for item in _list(raw):
+        told = item if isinstance(item, dict) else {}
+        path = told.get("path") if told else item[0] if isinstance(item, list) and item else item
+        name = path if isinstance(path, str) else ""
+        if not told:
+            name = name.replace("\\", "/")  # older versions keep the separators of Windows
+        if not name.casefold().endswith(".json") or len(name) > NAME_LIMIT or "/." in f"/{name}":
+            continue
+        size, modified = told.get("size"), _moment(told.get("modified"))
+        found[name] = SavedWorkflowFile(name, size if type(size) is int and 0 <= size < 2**62 else None, modified)
+    return list(found.values())
+
+
+def _moment(value: Any) -> float | None:
+    """Seconds since 1970 of a time in seconds or milliseconds; None for what is none."""
+    if type(value) not in (int, float) or not 0 <= value < LATEST_MILLISECOND:
+        return None
+    return float(value if value < LATEST_SECOND else value / 1000)
+
+
+def has_users(raw: Any) -> bool:
+    """Whether the server keeps files by user (--multi-user), by its /users."""
+    return isinstance(json_object(raw).get("users"), dict)
 
 
 def history_entry(prompt_id: str, raw: Any) -> HistoryEntry:

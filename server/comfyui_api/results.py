@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from comfyui_api.findings import Finding, Note, Repair
+from comfyui_api.graph import WorkflowFormat
 from comfyui_api.previews import Picture
 from comfyui_api.runs import Device, RunState
 
@@ -73,7 +74,8 @@ class Validation(ToolResult):
     """validate_workflow. `valid`: no finding of severity error. `dropped_outputs`: the output nodes that a run would
     lose, where others are sound (allow_partial runs those). `repair`: what to install, download or update, over all
     findings. `notes`: what the conversion of a UI workflow dropped,
-    repaired or could not know; `inputs`: what queue_workflow's inputs can set in it, with the values as they are."""
+    repaired or could not know; `inputs`: what queue_workflow's inputs can set in it, with the values as they are, those
+    worth changing first."""
 
     valid: bool
     format: Literal["api", "ui"]
@@ -292,12 +294,135 @@ class JobList(ToolResult):
     message: str
 
 
+class SavedWorkflow(ToolResult):
+    """save_workflow. `workflow` is what other tools take for it: a path, or server:NAME. `notes`: what the conversion
+    to API format dropped, repaired or could not know."""
+
+    workflow: str
+    format: WorkflowFormat
+    notes: list[Note] | None = None
+    message: str
+
+
 class FreedMemory(ToolResult):
     """free_vram. `applied`: at once, or only when the run under way ends."""
 
     before: list[Device]
     after: list[Device]
     applied: Literal["now", "after_current_run"]
+    message: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model file. An installed one: `file` is the exact value for a loader's input, or what a text names it by. One
+    to be downloaded: its name below `folder`, a direct link or a page to read, and whether it is `installed` already.
+    `size` in bytes; `gated`: an account or an accepted licence is needed."""
+
+    file: str
+    folder: str
+    size: int | None = None
+    installed: bool | None = None
+    url: str | None = None
+    page: str | None = None
+    licence: str | None = None
+    gated: bool | None = None
+
+
+class ModelList(ToolResult):
+    """find_models. `message` tells how many there are in all. `folders`: how many each folder has; `loaders`: which
+    inputs take the files of a folder."""
+
+    models: list[ModelInfo]
+    folders: dict[str, int] | None = None
+    loaders: dict[str, list[str]] | None = None
+    message: str
+
+
+@dataclass(frozen=True)
+class TemplateInfo:
+    """A workflow template. `models` are the files that it uses but for the `missing_models`, which are not here;
+    `missing_nodes` the node classes; `runs_here` is left out where not all of that is known. `size` of all its models
+    in bytes. `partner`: it runs on a partner's service, which costs credits. `needs_comfyui`: the version, where the
+    server's is older."""
+
+    name: str
+    title: str
+    about: str | None = None
+    media: str | None = None
+    runs_here: bool | None = None
+    models: list[str] | None = None
+    missing_models: list[str] | None = None
+    missing_nodes: list[str] | None = None
+    size: int | None = None
+    partner: bool | None = None
+    needs_comfyui: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowInput:
+    """An input worth changing: `address` is what queue_workflow's `inputs` takes, `value` what it has, `title` what a
+    person called the node."""
+
+    address: str
+    kind: str
+    value: str | int | float | bool
+    title: str | None = None
+    note: str | None = None
+
+
+class TemplateList(ToolResult):
+    """find_templates. `message` tells how many fit in all. Of one that was asked for by name: `workflow`, which the
+    other tools take, its inputs worth changing, and `repair` for what is missing; what that does not mend stands in the
+    message."""
+
+    templates: list[TemplateInfo]
+    workflow: str | None = None
+    inputs: list[WorkflowInput] | None = None
+    repair: Repair | None = None
+    message: str
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """A node class in short. `inputs`: those that other nodes fill, as "name:TYPE", "?" after what may be left out.
+    `marks`: deprecated, experimental, partner (a run spends credits). `pack`: the one that it is of, if not core's."""
+
+    class_type: str
+    name: str | None = None
+    category: str | None = None
+    inputs: str | None = None
+    outputs: str | None = None
+    about: str | None = None
+    pack: str | None = None
+    marks: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node class in full. `inputs` in order: "name: TYPE = default, limits  # tooltip", "?" after the name of what
+    may be left out, the values to choose from in place of the type; `outputs` with their slots. `example` has what is
+    required, each link as ["<TYPE>", 0] for the id and the slot of the node to link. `matching`: the exact values of
+    an input that fit the query."""
+
+    class_type: str
+    inputs: list[str]
+    outputs: list[str]
+    example: dict[str, Any]
+    matching: dict[str, list[Any]] | None = None
+    name: str | None = None
+    category: str | None = None
+    about: str | None = None
+    pack: str | None = None
+    marks: list[str] | None = None
+
+
+class NodeList(ToolResult):
+    """find_nodes. `nodes`: the first of those that fit, the best first; with class_type `node` is that one's spec."""
+
+    nodes: list[NodeInfo] | None = None
+    node: NodeSpec | None = None
+    notes: list[str] | None = None
     message: str
 
 
@@ -309,8 +434,12 @@ RESULTS: dict[str, type[ToolResult]] = {
     "list_jobs": JobList,
     "get_output": Delivery,
     "upload_image": Upload,
+    "save_workflow": SavedWorkflow,
     "interrupt": Interruption,
     "free_vram": FreedMemory,
+    "find_nodes": NodeList,
+    "find_models": ModelList,
+    "find_templates": TemplateList,
 }
 
 

@@ -174,6 +174,16 @@ class QueuedPrompt:
 
 
 @dataclass(frozen=True)
+class SavedWorkflowFile:
+    """A workflow that a person saved in the editor. `name`: its path below the editor's folder, with the ending .json;
+    `size` in bytes and `modified` in seconds since 1970 where the server tells them."""
+
+    name: str
+    size: int | None = None
+    modified: float | None = None
+
+
+@dataclass(frozen=True)
 class UploadedFile:
     name: str
     subfolder: str

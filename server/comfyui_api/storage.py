@@ -159,6 +159,22 @@ def read_state(path: Path) -> tuple[Any, str | None]:
         return None, f"{path} could not be read: {exc.strerror or exc}."
 
 
+def read_secret(path: Path) -> str:
+    """The one word in a file: a token or key. Raises FileProblem where it cannot be read or is not one word."""
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise FileProblem(
+            f"{path} could not be read: {reason}.", "Put the token or key into it, and nothing else."
+        ) from None
+    if len(words) != 1:
+        raise FileProblem(
+            f"{path} should hold one token or key, and has {len(words)} words.", "Put it there, and nothing else."
+        )
+    return words[0]
+
+
 def set_aside(path: Path, why: str) -> str:
     """Move a broken state file out of the way, over no other one. Returns the sentence that says so."""
     names = (f"{path.name}.corrupt{number}" for number in ("", *(f"-{n}" for n in range(2, ASIDE_LIMIT))))

@@ -23,7 +23,7 @@ from comfyui_api.graph import Prompt, upstream
 from comfyui_api.jobs import Job
 from comfyui_api.known import Known, doubt
 from comfyui_api.node_class import NodeClasses
-from comfyui_api.offline import SavedWorkflow, save_for_later
+from comfyui_api.offline import WorkflowOnDisk, save_for_later
 from comfyui_api.once import submit_once, take_out_double, watch_for_double
 from comfyui_api.prepare import Prepared, load_workflow, place_of, prepare, some
 from comfyui_api.repair import with_fixes
@@ -80,8 +80,8 @@ async def queue_workflow(workspace: Workspace, order: Order, server: str | None)
 
     Raises ComfySilent, with the run's id, where it cannot be told whether the server took it.
     """
-    loaded = load_workflow(workspace, order.workflow)
     connection = workspace.connect(server, project=order.project)
+    loaded = await load_workflow(workspace, connection, order.workflow)
     if order.variations is not None:
         return await _queue_series(workspace, connection, loaded, order)
     prepared = await prepare(workspace, connection, loaded, order.inputs)
@@ -354,7 +354,7 @@ def _with_known_fixes(findings: list[Finding], prompt: Prompt, verdict: Verdict)
 
 
 def _saved(
-    connection: Connection, reason: str, saved: SavedWorkflow, prepared: Prepared, verdict: Verdict
+    connection: Connection, reason: str, saved: WorkflowOnDisk, prepared: Prepared, verdict: Verdict
 ) -> Submission:
     """Kept for later, with what is wrong with it by what is known."""
     faulty = "It has findings: mend them before it is run. " if errors_in(verdict.findings) else ""
@@ -369,7 +369,7 @@ def _saved(
     )
 
 
-def _unconverted(connection: Connection, reason: str, saved: SavedWorkflow) -> Submission:
+def _unconverted(connection: Connection, reason: str, saved: WorkflowOnDisk) -> Submission:
     """A UI workflow, and neither a server nor an inventory to convert it with."""
     return Submission(
         status="saved_offline",

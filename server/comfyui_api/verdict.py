@@ -17,6 +17,7 @@ from comfyui_api.results import Validation
 from comfyui_api.validate import LookedUp, dropped_outputs, files_to_look_up, output_nodes, validate_prompt
 from comfyui_api.validate.files import LoadValue
 from comfyui_api.validate.links import wildcard_links
+from comfyui_api.workflow_files import INLINE
 from comfyui_api.workspace import Connection, Workspace
 
 _SHOWN = 10
@@ -47,8 +48,8 @@ async def validate_workflow(
 
     Raises ComfyUnreachable where neither a server nor an inventory can tell anything.
     """
-    loaded = load_workflow(workspace, workflow)
     connection = workspace.connect(server)
+    loaded = await load_workflow(workspace, connection, workflow)
     given = told_by_file(workspace.readable(object_info)) if object_info is not None else None
     prepared = await prepare(workspace, connection, loaded, {}, given)
     known = prepared.known or given or await what_is_known(workspace, connection)
@@ -63,6 +64,7 @@ async def validate_workflow(
     verdict = await judge(workspace, connection, prepared.prompt, prepared)
     outputs = output_nodes(prepared.prompt, classes_of(known))
     dropped = dropped_outputs(prepared.prompt, verdict.findings, classes_of(known))
+    inputs = await _inputs(connection, known, prepared)
     return Validation(
         valid=not errors_in(verdict.findings),
         format=loaded.format,
@@ -71,10 +73,21 @@ async def validate_workflow(
         dropped_outputs=dropped if dropped and dropped != outputs else None,
         repair=verdict.plan,
         notes=[note for note in prepared.notes if note.code != "unknown_class"] or None,  # the findings have them
-        inputs=overridable(prepared.prompt) if loaded.ui is not None else None,
+        inputs=inputs or None,
         checked=verdict.checked,
         not_checked=verdict.not_checked,
     )
+
+
+async def _inputs(connection: Connection, known: Known, prepared: Prepared) -> dict[str, Any]:
+    """What can be set in a workflow. Of a prompt that the caller wrote itself, nothing; of one in a file what matters,
+    as its addresses are to be seen there."""
+    loaded, prompt = prepared.loaded, prepared.prompt
+    if prompt is None or (loaded.ui is None and loaded.source == INLINE):
+        return {}
+    only_main = loaded.ui is None
+    _, inputs = await with_classes(connection, known, lambda classes: overridable(prompt, classes, only_main=only_main))
+    return inputs
 
 
 async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, prepared: Prepared) -> Verdict:

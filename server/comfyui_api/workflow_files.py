@@ -11,12 +11,13 @@ from comfyui_api.embedded import SIZE_LIMIT, WHAT_TO_GIVE, Embedded, read_embedd
 from comfyui_api.errors import WorkflowUnreadable
 from comfyui_api.graph import WorkflowFormat, workflow_format
 
+INLINE = "inline"  # where a workflow is from that was given as JSON
 DEPTH_LIMIT = 100  # levels of JSON; real workflows have about ten
 
 
 @dataclass(frozen=True)
 class LoadedWorkflow:
-    """A workflow as it was given. `source` is the file's path, or "inline"; `name` what to call a copy of it.
+    """A workflow as it was given. `source` is the file's path, or INLINE; `name` what to call a copy of it.
 
     `ui` is the UI graph that goes with it, where there is one; a workflow in UI format is its own.
     """
@@ -84,7 +85,7 @@ def _of_media(embedded: Embedded, path: Path) -> LoadedWorkflow:
     raise WorkflowUnreadable(f"{path} is {embedded.kind} without a workflow in it.", WHAT_TO_GIVE)
 
 
-def parse(text: str | bytes, *, source: str = "inline", name: str = "workflow") -> LoadedWorkflow:
+def parse(text: str | bytes, *, source: str = INLINE, name: str = "workflow") -> LoadedWorkflow:
     """The workflow in a JSON text."""
     if isinstance(text, str):
         text = text.removeprefix("\ufeff")
@@ -104,7 +105,7 @@ def parse(text: str | bytes, *, source: str = "inline", name: str = "workflow") 
     return recognise(data, source=source, name=name)
 
 
-def recognise(data: Any, *, source: str = "inline", name: str = "workflow") -> LoadedWorkflow:
+def recognise(data: Any, *, source: str = INLINE, name: str = "workflow") -> LoadedWorkflow:
     """A workflow that is JSON already. An object with a prompt or a UI workflow in it, such as the body of a /prompt
     call, is taken for these."""
     if not isinstance(data, dict):

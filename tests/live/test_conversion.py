@@ -127,6 +127,26 @@ def test_generated_workflows_are_converted_as_the_frontend_does(
     assert judged > GENERATED * 0.9
 
 
+@pytest.mark.parametrize("values", [[None, "fixed"], [None], [], ["", "fixed"], ["zzz", "fixed"]], ids=str)
+@pytest.mark.parametrize("class_type", ["LoraLoaderModelOnly", "CheckpointLoaderSimple"])
+def test_a_primitive_without_a_value_sends_what_the_frontend_sends(
+    frontend: Frontend, frontend_classes: ObjectInfo, class_type: str, values: list[Any]
+) -> None:
+    (name,) = [each for each in frontend_classes[class_type]["input"]["required"] if each.endswith("_name")]
+    slot = {"name": name, "type": "COMBO", "link": 1, "widget": {"name": name}}
+    output = {"name": "COMBO", "type": "COMBO", "links": [1], "widget": {"name": name}}
+    workflow: dict[str, Any] = {
+        "nodes": [
+            {"id": 1, "type": class_type, "mode": 0, "inputs": [slot], "outputs": [], "widgets_values": []},
+            {"id": 2, "type": "PrimitiveNode", "mode": 0, "inputs": [], "outputs": [output], "widgets_values": values},
+        ],
+        "links": [[1, 2, 0, 1, 0, "COMBO"]],
+        "version": 0.4,
+    }
+    ours = convert_workflow(workflow, NodeClasses.from_object_info(frontend_classes))
+    assert not differences(ours.prompt, frontend.convert(workflow, random=0.0), frontend_classes)
+
+
 async def test_a_ui_workflow_runs_and_its_picture_holds_the_workflow(comfyui: str, home: Path) -> None:
     """Saved as a file, queued with overrides, fetched: the picture opens in the editor as what was run."""
     (home / "drawing.json").write_text(json.dumps(WORKFLOW), encoding="utf-8")

@@ -14,9 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from comfyui_api import sandbox
-from comfyui_api.sandbox.folders import Home
-from comfyui_api.workspace import read_settings
+from tests.sandboxes import OwnSandbox
 from tests.support import DATA, Prompt, agent, environment_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
@@ -28,10 +26,8 @@ LARGE = 10**12  # bytes: more than any machine has as memory; the file is sparse
 @pytest.fixture(scope="module")
 def lacking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A ComfyUI with a well-known pack that fails to import, and with models in unexpected places."""
-    settings = read_settings(os.environ)
-    home, name = sandbox.default_home(settings), f"mending-{os.getpid()}"
-    base = Home.at(home).sandbox(name).base_directory
-    broken = base / "custom_nodes" / "ComfyUI-KJNodes" / "__init__.py"
+    own = OwnSandbox("mending")
+    broken = own.base_directory / "custom_nodes" / "ComfyUI-KJNodes" / "__init__.py"
     broken.parent.mkdir(parents=True)
     broken.write_text("import nobody_has_this\n", encoding="utf-8")
     models = [
@@ -40,20 +36,11 @@ def lacking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "vae/odd.safetensors",
     ]
     try:
-        state = sandbox.start(
-            home,
-            name=name,
-            models=models,
-            torch_index=settings.sandbox_torch_index,
-            say=lambda _: None,
-            confirm=lambda _: False,
-        )
-        os.truncate(base / "models" / "checkpoints" / "sub" / "dreamshaper_8.safetensors", LARGE)
-        assert state.url is not None
-        yield state.url
+        url = own.start(models=models)
+        os.truncate(own.base_directory / "models" / "checkpoints" / "sub" / "dreamshaper_8.safetensors", LARGE)
+        yield url
     finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+        own.remove()
 
 
 def loading(checkpoint: str, **more: Any) -> Prompt:

@@ -7,7 +7,6 @@ nothing is queued. With COMFYUI_API_ORACLE set, the verdicts of ComfyUI 0.33.0 a
 from __future__ import annotations
 
 import json
-import logging
 import lzma
 import os
 import sys
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
-from comfyui_api import sandbox
 from comfyui_api.convert import convert_workflow
 from comfyui_api.findings import Finding, errors_in
 from comfyui_api.graph import upstream
@@ -33,6 +31,7 @@ from comfyui_api.validate.files import LoadValue
 from comfyui_api.workspace import read_settings
 from tests.mutations import mutations
 from tests.oracle import RECENT_FOLDER, recent_templates, templates
+from tests.sandboxes import OwnSandbox
 from tests.support import DATA, Prompt
 
 pytestmark = pytest.mark.live
@@ -124,35 +123,18 @@ def _faulty_nodes(verdict: Verdict) -> set[str]:
 @pytest.fixture(scope="module")
 def judge() -> Iterator[httpx2.Client]:
     """A ComfyUI that tells its verdicts, with two thirds of the templates' models as placeholders."""
-    settings = read_settings(os.environ)
-    home, name = sandbox.default_home(settings), f"judge-{os.getpid()}"
-    packs = [DATA / "test_nodes", DATA / "judge"]
-
-    def started(models: list[str]) -> str:
-        state = sandbox.start(
-            home,
-            name=name,
-            custom_nodes=packs,
-            models=models,
-            tiny_upscaler=True,
-            torch_index=settings.sandbox_torch_index,
-            say=lambda text: logging.getLogger("sandbox").info(text),
-            confirm=lambda _: False,
-        )
-        assert state.url is not None
-        return state.url
-
+    own, packs = OwnSandbox("judge"), [DATA / "test_nodes", DATA / "judge"]
     try:
-        url = started([])
+        url = own.start(custom_nodes=packs, tiny_upscaler=True)
         object_info = httpx2.get(f"{url}/object_info", timeout=60).json()
         models = sorted(_models(prompts_of(object_info), NodeClasses.from_object_info(object_info)))
         assert len(models) > 100
-        sandbox.stop(home, name=name)
-        with httpx2.Client(base_url=started(models[: len(models) * 2 // 3]), timeout=120) as client:
+        own.stop()
+        url = own.start(custom_nodes=packs, models=models[: len(models) * 2 // 3], tiny_upscaler=True)
+        with httpx2.Client(base_url=url, timeout=120) as client:
             yield client
     finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+        own.remove()
 
 
 def prompts_of(object_info: dict[str, Any]) -> dict[str, Prompt]:

@@ -1,28 +1,36 @@
-"""The console: the same operations as the tools, printed as JSON, and the sandbox. One file a topic.
+"""The console: the same operations as the tools, for people and scripts, and the sandbox. One file a topic.
 
-Exit codes: 0 done; 1 findings, a run that failed or is not there, or a file that could not be had; 2 an error.
+Where its output goes to a program, or with --json, a command prints the JSON of the tool's result; at a terminal a view
+of it. Exit codes: 0 done; 1 findings, a run that failed or is not there, or a file that could not be had; 2 an error,
+told in a sentence on stderr; 130 ended by Ctrl-C. `validate`, `run` and others say in their help what they mean by 1.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
-import anyio
 import typer
 
-from comfyui_api import __version__, status
-from comfyui_api.cli import runs, workflows
-from comfyui_api.cli.console import Server, do, show
+from comfyui_api import __version__
+from comfyui_api.cli import doctor, files, nodes, running, runs, server, serving, showing, templates, workflows
+from comfyui_api.cli.console import harmless
 from comfyui_api.cli.inventory import inventory_app
 from comfyui_api.cli.model_files import models_app
 from comfyui_api.cli.sandboxes import sandbox_app
+from comfyui_api.cli.words import in_commands
 from comfyui_api.errors import ComfyError
+
+HELP = (
+    "Operate ComfyUI. Without a command and without a terminal it is the MCP server.\n\n"
+    "Results are tables at a terminal and JSON elsewhere, or with --json.\n\n"
+    "Exit codes: 0 done; 1 findings, a run that failed or is not there, or a file that could not be had; 2 an error; "
+    "130 ended by Ctrl-C."
+)
 
 app = typer.Typer(
     name="comfyui-api",
-    help="Operate ComfyUI. Without a command and without a terminal it is the MCP server.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -32,9 +40,9 @@ app = typer.Typer(
 def run() -> None:
     """Run the console. A ComfyError is one sentence on stderr and exit code 2."""
     try:
-        app()
+        app(prog_name="comfyui-api")  # also as a module: completion goes by it
     except ComfyError as exc:
-        sys.stderr.write(f"comfyui-api: {exc}\n")
+        sys.stderr.write(f"comfyui-api: {harmless(in_commands(str(exc)))}\n")
         sys.exit(2)
 
 
@@ -45,26 +53,16 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Show the vers
         raise typer.Exit
 
 
-@app.command()
-def serve() -> None:
-    """Serve MCP over standard input and output."""
-    from comfyui_api.app import serve_stdio  # noqa: PLC0415  # the console does without MCP otherwise
-
-    anyio.run(serve_stdio, dict(os.environ))
-
-
-@app.command("status")
-def _status(
-    refresh: Annotated[bool, typer.Option(help="Write the inventory anew.")] = False, server: Server = None
-) -> None:
-    """Is the server there: version, devices, queue, inventory."""
-    result = do(lambda workspace: status.check_status(workspace, server, refresh=refresh))
-    show(result)
-    raise typer.Exit(0 if result.online else 1)
-
-
+app.add_typer(server.app)
 app.add_typer(workflows.app)
+app.add_typer(showing.app)
+app.add_typer(running.app)
 app.add_typer(runs.app)
-app.add_typer(inventory_app, name="inventory")
+app.add_typer(files.app)
+app.add_typer(nodes.app)
 app.add_typer(models_app, name="models")
+app.add_typer(templates.app)
+app.add_typer(inventory_app, name="inventory")
+app.add_typer(doctor.app)
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(serving.app)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from comfyui_api.cli.console import Server, do, here, print_json
+from comfyui_api.cli.console import AsJson, Server, ago, do, for_person, harmless, here, print_json, size
 from comfyui_api.comparison import Comparison, Difference, compare, named_inventory
 from comfyui_api.errors import FileProblem
 from comfyui_api.inventory import Inventory
@@ -22,7 +22,6 @@ from comfyui_api.workspace import Workspace
 
 inventory_app = typer.Typer(help="What a ComfyUI has installed, kept in state/.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, also on a terminal.")]
 SHOWN = 20  # names a line of the readable form
 
 
@@ -85,10 +84,10 @@ def diff(
         return compare(_named(workspace, first), _named(workspace, second))
 
     found = do(work)
-    if as_json or not sys.stdout.isatty():
-        print_json(asdict(found))
+    if for_person(as_json=as_json):
+        _print_lines(_difference_lines(found))
     else:
-        print("\n".join(_difference_lines(found)))
+        print_json(asdict(found))
     raise typer.Exit(0 if found.is_same else 1)
 
 
@@ -101,10 +100,10 @@ def _named(workspace: Workspace, name: str | None) -> Inventory:
 
 
 def _show_inventory(inventory: Inventory, *, as_json: bool, whole: bool) -> None:
-    if as_json or not sys.stdout.isatty():
-        print_json(_as_json(inventory, whole=whole))
+    if for_person(as_json=as_json):
+        _print_lines(_lines(inventory))
     else:
-        print("\n".join(_lines(inventory)))
+        print_json(_as_json(inventory, whole=whole))
 
 
 def _as_json(inventory: Inventory, *, whole: bool) -> dict[str, Any]:
@@ -147,14 +146,14 @@ def _lines(inventory: Inventory) -> list[str]:
     lines = [f"{name:<14} {value}" for name, value in rows]
     for folder, files in sorted(inventory.models.items()):
         if files:
-            sizes = [size for size in files.values() if size is not None]
-            known = _bytes(sum(sizes)) if sizes else "sizes not known"
-            lines.append(f"  {folder:<22} {len(files):>5}  {known}")
+            sizes = [known for known in files.values() if known is not None]
+            all_of_it = size(sum(sizes)) if sizes else "sizes not known"
+            lines.append(f"  {folder:<22} {len(files):>5}  {all_of_it}")
     listed = inventory.custom_nodes_updated or inventory.classes_updated
     lines.append(f"{'node packs':<14} {len(inventory.custom_nodes)}, {_ago(listed)}")
     for name, pack in sorted(inventory.custom_nodes.items()):
         lines.append(f"  {name[:60]:<40} {(pack.version or '')[:12]:<12} {'' if pack.enabled else 'disabled'}".rstrip())
-    return [_printable(line) for line in lines]
+    return lines
 
 
 def _difference_lines(found: Comparison) -> list[str]:
@@ -177,7 +176,7 @@ def _difference_lines(found: Comparison) -> list[str]:
             lines += [f"  - {name}" for name in part.only_first] + [f"  + {name}" for name in part.only_second]
             lines += [f"  ~ {name}: {_change(change)}" for name, change in part.changed.items()]
     lines += [f"not compared: {what}, which one of them does not know" for what in found.not_compared]
-    return [_printable(line) for line in lines]
+    return lines
 
 
 def _change(change: dict[str, Any]) -> str:
@@ -198,19 +197,11 @@ def _change(change: dict[str, Any]) -> str:
 
 
 def _ago(moment: datetime | None) -> str:
-    if moment is None:
-        return "never listed"
-    minutes = int(max(0.0, (datetime.now(UTC) - moment).total_seconds()) // 60)
-    if minutes < 120:
-        return f"{minutes} min ago" if minutes else "just now"
-    return f"{minutes // 60} h ago" if minutes < 48 * 60 else f"{minutes // 1440} days ago"
+    return ago((datetime.now(UTC) - moment).total_seconds()) if moment is not None else "never listed"
 
 
-def _bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def _printable(line: str) -> str:
-    """Names come from elsewhere: what would steer the terminal becomes a question mark, like what it cannot show."""
-    line = "".join(char if char.isprintable() else "?" for char in line)
-    return line.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8")
+def _print_lines(lines: list[str]) -> None:
+    """Names come from elsewhere: without what would steer the terminal, or what it cannot show."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(harmless(line).encode(encoding, "replace").decode(encoding))

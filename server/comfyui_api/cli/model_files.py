@@ -1,4 +1,4 @@
-"""The console on model files: fetch them into a local installation, when a person asks for it."""
+"""The console on model files: find them, and fetch them into a local installation when a person asks for it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,92 @@ from urllib.parse import urlsplit
 import typer
 
 from comfyui_api import fetch_models
-from comfyui_api.cli.console import Server, do, here, print_json, workflow_given
+from comfyui_api.cli.console import (
+    AsJson,
+    Server,
+    copyable,
+    do,
+    here,
+    plain,
+    print_json,
+    show,
+    table,
+    workflow_given,
+)
+from comfyui_api.cli.console import size as size_of
+from comfyui_api.cli.words import in_commands
 from comfyui_api.errors import InvalidArgument
 from comfyui_api.fetch_models import ModelFile, Plan, Progress
 from comfyui_api.knowledge import model_tables
 from comfyui_api.model_downloads import shown
 from comfyui_api.model_sources import ModelSource
+from comfyui_api.results import ModelList
 from comfyui_api.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-models_app = typer.Typer(help="Model files of a ComfyUI installation on this machine.", no_args_is_help=True)
+models_app = typer.Typer(help="Model files: what is installed, what can be downloaded.")
 
 _TOKEN = re.compile(r"([?&](?:token|key|api_key|access_token|signature)=)[^&#]+", re.IGNORECASE)
 
 
-@models_app.callback()
-def _models() -> None:
-    """Model files of a ComfyUI installation on this machine."""
+@models_app.callback(invoke_without_command=True)
+def _models(context: typer.Context, as_json: AsJson = False, server: Server = None) -> None:
+    """Model files: what is installed, what can be downloaded. Without a command: how many there are in each folder."""
+    if context.invoked_subcommand is None:
+        _find("", None, available=False, limit=20, as_json=as_json, server=server)
+
+
+@models_app.command("list")
+@models_app.command("find")
+def find(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORDS]...", help="Words of file names.")] = None,
+    folder: Annotated[str | None, typer.Option(help="One folder, such as checkpoints or loras.")] = None,
+    available: Annotated[
+        bool, typer.Option("--available", "--all", help="What can be downloaded, in place of what is installed.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="How many to show.")] = 20,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Find model files on the server by words, with the loaders that take them; or those that can be downloaded.
+
+    Exit code 1: none was found.
+    """
+    _find(" ".join(words or ()), folder, available=available, limit=limit, as_json=as_json, server=server)
+
+
+def _find(query: str, folder: str | None, *, available: bool, limit: int, as_json: bool, server: str | None) -> None:
+    from comfyui_api.explore.models import find_models  # noqa: PLC0415  # not for every command's start
+
+    result = do(
+        lambda workspace: find_models(workspace, query, folder, installed=not available, limit=limit, server=server)
+    )
+    show(result, _show_models, as_json=as_json)
+    raise typer.Exit(0 if result.models or result.folders else 1)
+
+
+def _show_models(result: ModelList, console: Console) -> None:
+    if result.folders:
+        counts = table("Folder", "Files")
+        for folder, number in result.folders.items():
+            counts.add_row(plain(folder), str(number))
+        console.print(counts)
+    if result.models:
+        offered = any(model.url or model.page for model in result.models)
+        found = table("File", "Folder", "Size", *(["Licence", ""] if offered else []))
+        for model in result.models:
+            terms = [*([model.licence] if model.licence else []), *(["account needed"] if model.gated else [])]
+            more = [plain(", ".join(terms)), "[green]installed[/]" if model.installed else ""] if offered else []
+            bytes_ = size_of(model.size) if model.size is not None else ""
+            found.add_row(plain(model.file), plain(model.folder), bytes_, *more)
+        console.print(found)
+    for folder, loaders in (result.loaders or {}).items():
+        console.print(f"[dim]{plain(folder)}: {plain(', '.join(loaders))}[/]")
+    # What an agent is to propose is said to the user here.
+    told = result.message.replace("To propose to the user, for the machine of ComfyUI:", "On the machine of ComfyUI:")
+    copyable(console, in_commands(told))
 
 
 @models_app.command("get")
@@ -103,7 +170,7 @@ def _agreed(plan: Plan, *, yes: bool, as_json: bool) -> bool:
             "Look at the list, and give --yes to download it.",
         )
     least = "at least " * any(file.size is None for file in plan.to_fetch)
-    if not typer.confirm(f"Download {count} file{'s' * (count > 1)}, {least}{_size(size)}?", err=True):
+    if not typer.confirm(f"Download {count} file{'s' * (count > 1)}, {least}{size_of(size)}?", err=True):
         raise InvalidArgument("Nothing was downloaded.")
     return True
 
@@ -129,7 +196,7 @@ def _progress() -> Iterator[Progress]:
             bars.start()  # not before, as an empty one leaves a blank line
         if file.source not in tasks:
             if bars.disable:
-                sys.stderr.write(f"{what.capitalize()} {name} ({_size(size)}).\n")
+                sys.stderr.write(f"{what.capitalize()} {name} ({size_of(size)}).\n")
             tasks[file.source] = bars.add_task(name, total=size)
         label = name if what == "fetching" else f"{what}: {name}"
         bars.update(tasks[file.source], description=label, completed=done, total=size)
@@ -164,7 +231,7 @@ def _show_plan(plan: Plan, *, to_stderr: bool) -> None:
         from_others = " (says the workflow)" if source.origin == "workflow" else ""
         terms = ", ".join(filter(None, [source.licence, "account needed" if source.gated else None]))
         place = _place(plan, file)
-        table.add_row(shown(source.file), _size(file.size), host + from_others, place, shown(terms), _standing(file))
+        table.add_row(shown(source.file), size_of(file.size), host + from_others, place, shown(terms), _standing(file))
     console.print(f"ComfyUI in {plan.installation}:")
     console.print(table)
     for file in plan.files:
@@ -185,7 +252,7 @@ def _standing(file: ModelFile) -> str:
         return "not possible"
     if file.state == "there":
         return "is there already"
-    return f"{_size(file.kept)} of it are there" if file.kept else ""
+    return f"{size_of(file.kept)} of it are there" if file.kept else ""
 
 
 def _trouble(file: ModelFile) -> str:
@@ -195,9 +262,9 @@ def _trouble(file: ModelFile) -> str:
 def _show_end(plan: Plan, note: str) -> None:
     for file in plan.files:
         if file.state == "downloaded":
-            print(f"{file.source.file}: downloaded to {file.path} ({_size(file.size)}, SHA-256 {file.sha256}).")
+            print(f"{file.source.file}: downloaded to {file.path} ({size_of(file.size)}, SHA-256 {file.sha256}).")
         elif file.state == "failed":
-            kept = f" {_size(file.kept)} of it are kept: the same command goes on from there." if file.kept else ""
+            kept = f" {size_of(file.kept)} of it are kept: the same command goes on from there." if file.kept else ""
             print(_trouble(file) + kept)
     if note:
         print(note)
@@ -224,13 +291,3 @@ def _as_json(file: ModelFile) -> dict[str, Any]:
         "next_step": error.next_step if error else None,
     }
     return {key: value for key, value in entry.items() if value is not None}
-
-
-def _size(size: float | None) -> str:
-    if size is None:
-        return "unknown size"
-    for unit in ("bytes", "KB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"

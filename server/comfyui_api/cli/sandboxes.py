@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from comfyui_api import sandbox
-from comfyui_api.cli.console import print_json
+from comfyui_api.cli.console import AsJson, copyable, for_person, plain, print_json, table, terminal
 from comfyui_api.errors import InvalidArgument, UnknownName
 from comfyui_api.workspace import read_settings
 
@@ -31,6 +31,7 @@ def sandbox_start(
     tiny_upscaler: Annotated[bool, typer.Option(help="Add a small upscaling model that really works.")] = False,
     torch_index: Annotated[str, typer.Option(help="Package index with a CPU build of PyTorch.")] = "",
     yes: Annotated[bool, typer.Option(help="Do not ask before a large download.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Install ComfyUI for trying things on (once, about a minute) and start it."""
     settings = read_settings(os.environ)
@@ -46,22 +47,24 @@ def sandbox_start(
         say=lambda text: typer.echo(text, err=True),
         confirm=lambda question: yes or (sys.stdin.isatty() and typer.confirm(question, err=True)),
     )
-    _show_sandboxes([state])
+    _show_sandboxes([state], as_json=as_json)
 
 
 @sandbox_app.command("status")
-def sandbox_status(name: Annotated[str | None, typer.Option(help="Only this sandbox.")] = None) -> None:
+def sandbox_status(
+    name: Annotated[str | None, typer.Option(help="Only this sandbox.")] = None, as_json: AsJson = False
+) -> None:
     """Which sandboxes there are, and which of them run."""
     if name:
-        _show_sandboxes([sandbox.status(_existing(name), name=name)])
+        _show_sandboxes([sandbox.status(_existing(name), name=name)], as_json=as_json)
     else:
-        _show_sandboxes(sandbox.list_sandboxes(sandbox.default_home(read_settings(os.environ))))
+        _show_sandboxes(sandbox.list_sandboxes(sandbox.default_home(read_settings(os.environ))), as_json=as_json)
 
 
 @sandbox_app.command("stop")
-def sandbox_stop(name: Name = "default") -> None:
+def sandbox_stop(name: Name = "default", as_json: AsJson = False) -> None:
     """Stop a sandbox."""
-    _show_sandboxes([sandbox.stop(_existing(name), name=name)])
+    _show_sandboxes([sandbox.stop(_existing(name), name=name)], as_json=as_json)
 
 
 @sandbox_app.command("remove")
@@ -84,6 +87,20 @@ def _existing(name: str) -> Path:
     return home
 
 
-def _show_sandboxes(states: list[sandbox.SandboxState]) -> None:
-    entries = [{key: str(value) for key, value in vars(state).items() if value is not None} for state in states]
-    print_json(entries)
+def _show_sandboxes(states: list[sandbox.SandboxState], *, as_json: bool) -> None:
+    if not for_person(as_json=as_json):
+        print_json([{key: str(value) for key, value in vars(state).items() if value is not None} for state in states])
+        return
+    console = terminal()
+    if not states:
+        console.print("There are no sandboxes.")
+        return
+    rows = table("Sandbox", "State", "URL", "ComfyUI")
+    for state in states:
+        colour = "green" if state.state == "running" else "yellow"
+        rows.add_row(
+            plain(state.name), f"[{colour}]{state.state}[/]", plain(state.url or ""), plain(state.comfyui_version or "")
+        )
+    console.print(rows)
+    if len(states) == 1:
+        copyable(console, f"Its log: {states[0].log_file}")

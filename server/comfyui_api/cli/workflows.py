@@ -1,24 +1,28 @@
-"""The console on workflows: validate and convert them."""
+"""The console on workflows: validate, convert and save them."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comfyui_api import verdict
-from comfyui_api.cli.console import Server, do, here, print_json, workflow_given
-from comfyui_api.cli.verdicts import show_verdict, terminal
+from comfyui_api import saving, verdict
+from comfyui_api.cli.console import AsJson, Server, do, for_person, here, print_json, show, terminal, workflow_given
+from comfyui_api.cli.ordering import Project
+from comfyui_api.cli.verdicts import show_findings, show_verdict
+from comfyui_api.cli.words import said
 from comfyui_api.errors import ComfyError
-from comfyui_api.export import export_prompt
 from comfyui_api.repair.names import printable
-from comfyui_api.results import Validation
+from comfyui_api.results import SavedWorkflow, Validation
 from comfyui_api.results import as_json as as_plain
 from comfyui_api.storage import write_new
 from comfyui_api.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer()
 NOTE_SHOWN = 2000  # letters of one note
@@ -28,11 +32,13 @@ NOTE_SHOWN = 2000  # letters of one note
 def validate(
     workflows: Annotated[list[str], typer.Argument(metavar="FILE...", help="Workflows in either format, or media.")],
     object_info: Annotated[str | None, typer.Option(help="A saved /object_info, in place of the server.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON also on a terminal.")] = False,
+    as_json: AsJson = False,
     server: Server = None,
 ) -> None:
-    """What ComfyUI would refuse in workflows, with the fixes. Exit code 0: all valid, 1: findings, 2: could not
-    check."""
+    """What ComfyUI would refuse in workflows, with the fixes.
+
+    Exit codes: 0 all valid, 1 errors were found, 2 one could not be checked.
+    """
     classes = here(object_info) if object_info else None
     failed: list[tuple[str, ComfyError]] = []
 
@@ -51,7 +57,7 @@ def validate(
         return judged
 
     judged = do(judge)
-    if as_json or not sys.stdout.isatty():
+    if not for_person(as_json=as_json):
         content = [as_plain(result) for _, result in judged]
         content += [{"source": given, "error": str(exc)} for given, exc in failed]
         print_json(content[0] if len(workflows) == 1 else content)
@@ -70,6 +76,8 @@ def convert(
     server: Server = None,
 ) -> None:
     """The prompt (API format) that ComfyUI's editor would send for a workflow; remarks go to stderr."""
+    from comfyui_api.export import export_prompt  # noqa: PLC0415  # slow to load, and for this command only
+
     classes = here(object_info) if object_info else None
     conversion = do(lambda space: export_prompt(space, workflow_given(workflow), server, classes))
     for note in conversion.notes:
@@ -79,3 +87,33 @@ def convert(
         print_json(conversion.prompt)
     else:
         write_new(Path(here(output)), json.dumps(conversion.prompt, indent=2) + "\n")
+
+
+@app.command()
+def save(
+    workflow: Annotated[str, typer.Argument(metavar="FILE", help="A workflow in either format, media or server:NAME.")],
+    project: Project = None,
+    name: Annotated[str | None, typer.Option(help="What to call it; else as the file is called.")] = None,
+    as_format: Annotated[
+        saving.SaveFormat, typer.Option("--format", help="As it is, or converted to API format.")
+    ] = "as_is",
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="Among the workflows of ComfyUI's editor, not in the project.")
+    ] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Save a workflow in the project, or in ComfyUI's editor; none is ever written over."""
+
+    async def keep(space: Workspace) -> SavedWorkflow:
+        given = workflow_given(workflow)
+        return await saving.save_workflow(
+            space, given, server, project=project, name=name, as_format=as_format, on_server=on_server
+        )
+
+    show(do(keep), _show_saved, as_json=as_json)
+
+
+def _show_saved(result: SavedWorkflow, console: Console) -> None:
+    show_findings([], None, result.notes, console)
+    console.print(said(result.message))

@@ -266,7 +266,7 @@ def _worth_telling(runs: list[RunDelivery]) -> list[RunDelivery]:
 def _message(basket: _Basket, shown: Shown) -> str:
     if not basket.several and not (basket.files or basket.shelf.shown or basket.missing):
         return basket.runs[0].message
-    parts = [f"{len(basket.files)} files saved."]
+    parts = [f"{len(basket.files)} file{'' if len(basket.files) == 1 else 's'} saved."]
     if basket.several:
         counts = Counter(run.state for run in basket.runs)
         parts.insert(0, f"{len(basket.runs)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}.")

@@ -54,6 +54,7 @@ def make_node(graph: Graph, saved: SavedNode, layouts: Layouts, notes: Notes, vi
         for place, value in enumerate(saved.values):
             node.widgets.append(Widget(f"value{place or ''}", "other", value))
             node.widgets[-1].homes = ((saved.values, place),)
+            node.widgets[-1].restored = True
     elif packs.restore(node, saved):
         notes.add("unknown_class", f"No class {saved.type} is known here.", node.id)
     elif not node.skipped:

@@ -50,6 +50,8 @@ def _spread(node: Node, targets: list[Target], first: Widget, names: Names, note
             else:
                 spec = widget.spec
                 widget.put(rounded(widget_type(spec), spec.config, value) if spec is not None else value)
+            if node.widgets and value is None:
+                widget.restored |= node.widgets[0].restored  # a null that the file gives is sent, nothing at all is not
             widget.homes = node.widgets[0].homes if node.widgets else ()
             if target.node.subgraph is not None:
                 notes.add(

@@ -1,20 +1,22 @@
 """The node classes of an inventory: an SQLite file, written entry by entry and read class by class.
 
-A server with many packs describes itself in 100 MB. The file also holds the head of the refresh that wrote it: should
-a process die between the two files, head and classes still belong together.
+A server with many packs describes itself in 100 MB. Beside the descriptions stands a card of each class, so that a
+search reads a hundredth of that. The file also holds the head of the refresh that wrote it: should a process die
+between the two files, head and classes still belong together.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from comfyui_api.errors import FileProblem
+from comfyui_api.node_card import Card, card_of
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.object_info import Entry
 from comfyui_api.storage import cannot_write
@@ -25,7 +27,11 @@ CUSTOM_NODES = "custom_nodes."
 _TABLES = """
 CREATE TABLE node_class (class_type TEXT PRIMARY KEY, description TEXT NOT NULL);
 CREATE TABLE refresh (id TEXT NOT NULL, head TEXT NOT NULL);
+CREATE TABLE card (said TEXT NOT NULL);
 """
+MOST_CARDS = 10_000  # that are gone through in a search; of more classes those that have most of what is looked for
+_MOST_TEXTS = 12  # that cards are put in order by
+_CARD = "INSERT INTO card VALUES (?)"
 
 
 class ClassStore(Protocol):
@@ -39,6 +45,13 @@ class ClassStore(Protocol):
 
     def read(self, class_type: str) -> Any:
         """The description of a class as in /object_info, or None."""
+
+    def cards(self, having: Sequence[str] = (), always: Container[str] = ()) -> list[Card]:
+        """The cards of all classes; with `having` of those that have one of these texts (in small letters, without
+        spaces) in them, and of the classes that are named by `always`.
+
+        Not more than MOST_CARDS are gone through: of more those that have most of the texts.
+        """
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,10 @@ class ClassFile:
         with self._reading() as database:
             return _read(database, class_type)
 
+    def cards(self, having: Sequence[str] = (), always: Container[str] = ()) -> list[Card]:
+        with self._reading() as database:
+            return _cards(database, having, always)
+
     def refresh(self) -> tuple[str | None, str | None]:
         """(id, head) of the refresh that wrote it; None in a file of an older form."""
         with self._reading() as database:
@@ -76,12 +93,16 @@ class ClassFile:
         """Replace single classes by newer descriptions; None takes a class out."""
         try:
             with closing(_open(self.path)) as database, database:
+                has_cards = _has_cards(database)
                 for class_type, entry in entries.items():
-                    if entry is None:
-                        database.execute("DELETE FROM node_class WHERE class_type = ?", (class_type,))
-                    else:
-                        row = (class_type, json.dumps(entry))
-                        database.execute("INSERT OR REPLACE INTO node_class VALUES (?, ?)", row)
+                    database.execute("DELETE FROM node_class WHERE class_type = ?", (class_type,))
+                    if has_cards:
+                        key = Card.key(class_type)
+                        database.execute("DELETE FROM card WHERE substr(said, 1, ?) = ?", (len(key), key))
+                    if entry is not None:
+                        database.execute("INSERT INTO node_class VALUES (?, ?)", (class_type, json.dumps(entry)))
+                        if has_cards:
+                            database.execute(_CARD, (card_of(class_type, entry).as_text(),))
         except (sqlite3.Error, UnicodeEncodeError) as exc:
             raise cannot_write(self.path, OSError(str(exc))) from exc
 
@@ -122,6 +143,9 @@ class ClassesInMemory:
     def read(self, class_type: str) -> Any:
         return _read(self.database, class_type)
 
+    def cards(self, having: Sequence[str] = (), always: Container[str] = ()) -> list[Card]:
+        return _cards(self.database, having, always)
+
 
 @dataclass
 class ClassWriter:
@@ -155,13 +179,16 @@ class ClassWriter:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Write some classes. Raises FileProblem where the disk does not take them."""
-        rows = []
+        rows, cards = [], []
         for entry in entries:
             rows.append((entry.class_type, entry.description))
+            card = entry.card or card_of(entry.class_type, json.loads(entry.description))
+            cards.append((card.as_text(),))
             if entry.python_module.startswith(CUSTOM_NODES):
                 self.packs.add(entry.python_module.removeprefix(CUSTOM_NODES))
         with self._writing():
             self.database.executemany("INSERT OR REPLACE INTO node_class VALUES (?, ?)", rows)
+            self.database.executemany(_CARD, cards)
 
     def count(self) -> int:
         return _count(self.database)
@@ -229,6 +256,43 @@ def _has(database: sqlite3.Connection, class_type: str) -> bool:
 def _read(database: sqlite3.Connection, class_type: str) -> Any:
     row = database.execute("SELECT description FROM node_class WHERE class_type = ?", (class_type,)).fetchone()
     return json.loads(row[0]) if row else None
+
+
+def _has_cards(database: sqlite3.Connection) -> bool:
+    return database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'card'").fetchone() is not None
+
+
+def _cards(database: sqlite3.Connection, having: Sequence[str], always: Container[str]) -> list[Card]:
+    from comfyui_api.search.words import squeezed  # noqa: PLC0415  # the server starts without it
+
+    texts = _card_texts(database, having) if _has_cards(database) else _card_texts_of_older(database)
+    cards = {}
+    for text in texts:
+        name = Card.name_in(text)
+        if having and name not in always and not any(part in squeezed(text) for part in having):
+            continue
+        # A name may come twice in one /object_info: the last one counts, as with the descriptions.
+        if (card := Card.of_text(text)) is not None:
+            cards[name] = card
+    return list(cards.values())
+
+
+def _card_texts(database: sqlite3.Connection, having: Sequence[str]) -> Iterator[str]:
+    order, given = "", list[str]()
+    if having and _count(database) > MOST_CARDS:
+        given = sorted(having, key=len)[-_MOST_TEXTS:]
+        order = f"ORDER BY {' + '.join(['(instr(lower(said), ?) > 0)'] * len(given))} DESC"
+    for (text,) in database.execute(f"SELECT said FROM card {order} LIMIT ?", (*given, MOST_CARDS)):
+        if isinstance(text, str):
+            yield text
+
+
+def _card_texts_of_older(database: sqlite3.Connection) -> Iterator[str]:
+    """The cards of a file that was written without them, made of the descriptions."""
+    for name, text in database.execute("SELECT class_type, description FROM node_class LIMIT ?", (MOST_CARDS,)):
+        description = json.loads(text)
+        if isinstance(description, dict):
+            yield card_of(name, description).as_text()
 
 
 def _open(path: Path) -> sqlite3.Connection:

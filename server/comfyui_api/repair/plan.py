@@ -25,6 +25,7 @@ from comfyui_api.runs import Device
 _EMBEDDING = re.compile(r"embedding:([\w./\\ -]*[\w])")
 _AFTERWARDS = "Restart ComfyUI after installing or updating, then call check_status(refresh_inventory=true)."
 _AFTER_MODELS = "Once the files are there, call check_status(refresh_inventory=true)."
+_GET_MODELS = "On ComfyUI's machine `comfyui-api models get --workflow FILE` fetches the models. "
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def mended(
     told += [memory] if memory is not None else []
     packs, models = list(planner.packs.values()), list(planner.models.values())
     restart = bool(packs or updates)
-    return told, Repair(packs, models, updates, _AFTERWARDS if restart else _AFTER_MODELS if models else None)
+    afterwards = _AFTERWARDS if restart else _AFTER_MODELS if models else None
+    if afterwards is not None and any(model.url for model in models):
+        afterwards = f"{_GET_MODELS}{afterwards}"
+    return told, Repair(packs, models, updates, afterwards)
 
 
 def files_of_unknown_classes(findings: list[Finding], prompt: Prompt) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -10,7 +10,8 @@ from comfyui_api import control, status
 from comfyui_api.results import FreedMemory, Status
 from comfyui_api.workspace import Workspace
 
-Server = Annotated[str | None, Field(description="Another server: configured name or URL")]
+# What it means, the instructions say once for all tools.
+Server: TypeAlias = str | None
 
 
 async def check_status(

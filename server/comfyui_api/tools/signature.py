@@ -60,13 +60,13 @@ class Tool:
 
     @cached_property
     def output_schema(self) -> dict[str, Any]:
-        """The result's fields, one level deep: the full schemas, thrice the tokens, stand in foundation/."""
+        """The result's own fields, one level deep: the full schemas, thrice the tokens, stand in foundation/."""
         model = RESULTS[self.name]
         schema = _slim(model.model_json_schema(mode="serialization"))
         properties = {
             name: _one_level(schema["properties"][name])
             for name, field in model.model_fields.items()
-            if not field.exclude
+            if not field.exclude and name not in ToolResult.model_fields
         }
         required = [
             name
@@ -150,17 +150,17 @@ def _slim_property(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(option: dict[str, Any]) -> dict[str, Any]:
-    return {"type": option["type"]} if "type" in option else option
+    if "type" not in option:
+        return option
+    # What a list is of stays: some providers of models refuse tools without it.
+    of = option.get("items")
+    return {"type": option["type"], **({"items": {"type": of.get("type", "object")}} if isinstance(of, dict) else {})}
 
 
 def _one_level(schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in schema:
         return {"type": "object"}
-    slim = {key: value for key, value in schema.items() if key in ("type", "enum", "const")}
-    items = schema.get("items")
-    if isinstance(items, dict):
-        slim["items"] = {"type": items.get("type", "object")}
-    return slim
+    return {"type": schema["type"]} if "type" in schema else {}
 
 
 def _may_be_absent(annotation: Any) -> bool:

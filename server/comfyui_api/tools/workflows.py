@@ -6,24 +6,24 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from comfyui_api import submit, verdict
-from comfyui_api.results import Submission, Validation
+from comfyui_api import saving, submit, verdict
+from comfyui_api.results import SavedWorkflow, Submission, Validation
 from comfyui_api.tools.server import Server
 from comfyui_api.workspace import Workspace
 
 Workflow = Annotated[
     str | dict[str, Any],
     Field(
-        description="Path of a JSON file (UI or API format) or of a picture or video that ComfyUI saved, or the JSON"
+        description="Path of a JSON file (UI or API format) or of a picture or video that ComfyUI saved; "
+        "server:NAME; or the JSON"
     ),
 ]
 
 
 async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Server = None) -> Validation:
-    """Tell what ComfyUI would refuse and what would fail, without running anything: node classes, required inputs,
-    links, options, ranges, input files; each finding with its fix, and `repair`: node packs to install, models to
-    download, updates, with commands and links to propose to the user. Works offline from the inventory. queue_workflow
-    validates by itself; use this to check before, or while building a workflow."""
+    """Tell what ComfyUI would refuse and what would fail, without running anything: each finding with its fix, and
+    `repair`: packs to install, models to download, updates, with commands and links to propose to the user. Works
+    offline too. queue_workflow validates by itself; use this before, or while building a workflow."""
     return await verdict.validate_workflow(workspace, workflow, server)
 
 
@@ -52,3 +52,18 @@ async def queue_workflow(
     random ones used. Never queue again because a run is slow."""
     order = submit.Order(workflow, inputs, project, name, front, allow_partial, force, variations)
     return await submit.queue_workflow(workspace, order, server)
+
+
+async def save_workflow(
+    workspace: Workspace,
+    workflow: Annotated[str | dict[str, Any], Field(description="As for queue_workflow")],
+    project: Annotated[str | None, Field(description="Project to save it in")] = None,
+    name: Annotated[str | None, Field(description="What to call it")] = None,
+    format: Annotated[saving.SaveFormat, Field(description="api: converted")] = "as_is",  # noqa: A002  # as agents call it
+    on_server: Annotated[bool, Field(description="To ComfyUI's own list instead")] = False,
+    server: Server = None,
+) -> SavedWorkflow:
+    """Keep a workflow as a new file in the project, or with on_server in ComfyUI's editor."""
+    return await saving.save_workflow(
+        workspace, workflow, server, project=project, name=name, as_format=format, on_server=on_server
+    )

@@ -1,0 +1,123 @@
+"""MCP over HTTP, for agents that run on another machine than the files and the GPU.
+
+On this machine's own loopback address it needs no token; on any other address it is not served without one. Host and
+Origin are checked by the SDK, so that a web page cannot talk to it through the user's browser.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from comfyui_api.app import build_server
+from comfyui_api.client import is_loopback
+from comfyui_api.errors import InvalidArgument
+from comfyui_api.workspace import open_workspace, read_settings
+
+PATH = "/mcp"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+EVERYWHERE = ("0.0.0.0", "::", "")  # served there only with a token
+LAST_SECONDS = 3  # that open streams have to end in
+SHORTEST_TOKEN = 16
+
+
+async def serve_http(
+    environment: Mapping[str, str], host: str, port: int, token: str | None, names: Sequence[str] = ()
+) -> None:
+    """Serve MCP at http://host:port/mcp until the process is told to end; `names` are more Host headers to accept.
+
+    Raises InvalidArgument for an address beyond this machine without a token, and for one that cannot be had.
+    """
+    if token is None and not is_loopback(host):
+        raise InvalidArgument(
+            f"{host or 'This address'} can be reached from other machines, and no token is set.",
+            "Set COMFYUI_API_HTTP_TOKEN or give --token-file; agents then send it as 'Authorization: Bearer …'.",
+        )
+    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+        raise InvalidArgument(
+            f"The token should have at least {SHORTEST_TOKEN} printable ASCII characters.",
+            "Make one, for example with: openssl rand -hex 24",
+        )
+    settings = read_settings(environment)
+    logging.basicConfig(level=settings.log_level.upper(), stream=sys.stderr)
+    async with open_workspace(environment) as workspace:
+        listener = _listener(host, port)
+        with closing(listener):
+            at = listener.getsockname()[1]
+            app: ASGIApp = build_server(environment, workspace).streamable_http_app(
+                streamable_http_path=PATH, transport_security=_security(host, names)
+            )
+            config = uvicorn.Config(
+                app if token is None else BearerOnly(app, token),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=LAST_SECONDS,
+            )
+            shown = f"[{host}]" if ":" in host else host or "0.0.0.0"
+            sys.stderr.write(f"comfyui-api: MCP at http://{shown}:{at}{PATH}\n")
+            sys.stderr.flush()
+            await uvicorn.Server(config).serve(sockets=[listener])
+
+
+class BearerOnly:
+    """Lets requests through that carry the token; 401 for all others."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            given = [value for name, value in scope["headers"] if name == b"authorization"]
+            if len(given) != 1 or not hmac.compare_digest(given[0], self._expected):
+                headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
+                await send({"type": "http.response.start", "status": 401, "headers": headers})
+                await send({"type": "http.response.body", "body": b"A bearer token is needed.\n"})
+                return
+        await self._app(scope, receive, send)
+
+
+def _security(host: str, names: Sequence[str]) -> TransportSecuritySettings:
+    """Requests must name an address that this server is known under; each with any port, as tunnels change it."""
+    own = [*LOOPBACK, *names]
+    if host not in EVERYWHERE:
+        own.append(f"[{host}]" if ":" in host else host)
+    elif host in EVERYWHERE:
+        own.append(socket.gethostname())
+    hosts = list(dict.fromkeys(own))
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[*hosts, *(f"{name}:*" for name in hosts)],
+        allowed_origins=[
+            origin
+            for name in hosts
+            for scheme in ("http", "https")
+            for origin in (f"{scheme}://{name}", f"{scheme}://{name}:*")
+        ],
+    )
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        if sys.platform != "win32":  # there it would let two programs listen at one address
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen()
+    except (OSError, OverflowError) as exc:
+        raise InvalidArgument(
+            f"{host}:{port} cannot be listened at: {exc}.", "Give another --port, or an address of this machine."
+        ) from exc
+    return listener

@@ -1,0 +1,49 @@
+"""What the shell offers for an argument that is being typed: only what is known here, as nobody waits for a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from comfyui_api.cli.workplace import do
+from comfyui_api.errors import ComfyError
+from comfyui_api.workspace import Workspace, read_servers
+
+MOST = 200
+
+
+def servers(incomplete: str) -> list[str]:
+    return _known(incomplete, lambda space: read_servers(space.home, space.config))
+
+
+def projects(incomplete: str) -> list[str]:
+    return _known(
+        incomplete, lambda space: (path.name for path in sorted((space.home / "projects").glob("*")) if path.is_dir())
+    )
+
+
+def prompt_ids(incomplete: str) -> list[str]:
+    """The runs that were queued from here, the newest first."""
+    return _known(incomplete, lambda space: reversed(space.jobs.all()))
+
+
+def class_types(incomplete: str) -> list[str]:
+    """The node classes of the default server's inventory."""
+
+    def names(space: Workspace) -> Iterable[str]:
+        inventory, _ = space.known_inventory(space.connect())
+        return sorted(inventory.classes.names()) if inventory is not None and inventory.classes is not None else ()
+
+    return _known(incomplete, names)
+
+
+def _known(incomplete: str, names: Callable[[Workspace], Iterable[str]]) -> list[str]:
+    """The names that begin as typed. What cannot be read offers nothing: a shell has no place for an error."""
+
+    async def look(space: Workspace) -> list[str]:
+        # One that would break the shell's line is no help there.
+        return [name for name in names(space) if name.startswith(incomplete) and name.isprintable()][:MOST]
+
+    try:
+        return do(look)
+    except (ComfyError, OSError):
+        return []
