@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from comfyui_api import submit, verdict
+from comfyui_api import fleet, submit
 from comfyui_api.results import Submission, Validation
 from comfyui_api.tools.server import Server
 from comfyui_api.workspace import Workspace
@@ -18,13 +18,18 @@ Workflow = Annotated[
     ),
 ]
 
+Servers = Annotated[
+    str | list[str] | None,
+    Field(description='Another server: configured name or URL; a list of them, or "all": which can run it'),
+]
 
-async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Server = None) -> Validation:
+
+async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Servers = None) -> Validation:
     """Tell what ComfyUI would refuse and what would fail, without running anything: node classes, required inputs,
     links, options, ranges, input files; each finding with its fix, and `repair`: node packs to install, models to
     download, updates, with commands and links to propose to the user. Works offline from the inventory. queue_workflow
     validates by itself; use this to check before, or while building a workflow."""
-    return await verdict.validate_workflow(workspace, workflow, server)
+    return await fleet.validate_workflow(workspace, workflow, server)
 
 
 async def queue_workflow(
