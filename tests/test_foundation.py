@@ -85,6 +85,7 @@ def test_ui_workflow_and_an_empty_object_are_no_prompts() -> None:
     [
         ("comfyui_url: http://127.0.0.1:8188", True),
         ("comfyui_url: https://gpu.example/comfy\ntitle: Posters", True),
+        ("comfyui_url: gpu", True),
         ("title: Posters", True),
         ("comfyui_url: 127.0.0.1:8188", False),
         ("comfyui_url: ftp://gpu.example", False),

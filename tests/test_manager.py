@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyui_api import manager, replies
-from comfyui_api.client import EXTRA_SECONDS, MALFORMED, ComfyClient
+from comfyui_api.client import EXTRA_SECONDS, ComfyClient
+from comfyui_api.exchange import MALFORMED
 from comfyui_api.packs import ClaimingPack, InstalledPack, NodeReplacement
 from tests.support import DATA, answering, http_reply
 

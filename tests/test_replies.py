@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfyui_api.client import MALFORMED
+from comfyui_api.exchange import MALFORMED
 from comfyui_api.findings import findings_of
 from comfyui_api.follow import failure_of, outputs_of, why_no_outputs
 from comfyui_api.replies import history_entry, kind_of, queue_state, rejection, system_stats

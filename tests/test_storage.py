@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyui_api.errors import InvalidArgument
-from comfyui_api.projects import manifest_url, save_workflow
+from comfyui_api.projects import manifest_server, save_workflow
 from comfyui_api.storage import put_in_place, read_state, safe_name, temporary_beside, write_atomic
 
 
@@ -78,6 +78,6 @@ def test_project_name_must_be_a_folder_name(tmp_path: Path, project: str) -> Non
 def test_manifest_names_the_server(tmp_path: Path) -> None:
     folder = tmp_path / "projects" / "film"
     folder.mkdir(parents=True)
-    assert manifest_url(tmp_path, "film") is None
+    assert manifest_server(tmp_path, "film") is None
     (folder / "manifest.yaml").write_text("comfyui_url: http://127.0.0.1:9999\n")
-    assert manifest_url(tmp_path, "film") == "http://127.0.0.1:9999"
+    assert manifest_server(tmp_path, "film") == "http://127.0.0.1:9999"

@@ -6,19 +6,15 @@ Routes and reply shapes: ComfyUI's server.py; foundation/api-quick-ref.md descri
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
 
 import anyio
 import anyio.to_thread
-import httpx2
 
 from comfyui_api import replies
+from comfyui_api.comfy_server import FileStream, Look
 from comfyui_api.errors import (
     AccessDenied,
     ComfyError,
@@ -27,10 +23,22 @@ from comfyui_api.errors import (
     ComfyUnreachable,
     FileGone,
     FileProblem,
-    InvalidArgument,
     PromptRejected,
     ServerError,
     UnexpectedReply,
+)
+from comfyui_api.exchange import (
+    MALFORMED,
+    NO_FILE,
+    PARSED_ASIDE,
+    REDIRECTS,
+    REPLY_LIMIT,
+    RETRY_SECONDS,
+    Exchange,
+    bounded,
+    pieces,
+    quoted,
+    too_large,
 )
 from comfyui_api.graph import Prompt
 from comfyui_api.object_info import Entry, ObjectInfoSplitter
@@ -45,6 +53,7 @@ from comfyui_api.runs import (
     SystemStats,
     UploadedFile,
 )
+from comfyui_api.settings import NO_SECRETS, Access
 
 if TYPE_CHECKING:  # what mending reads is imported when something has to be mended: the server starts without it
     from comfyui_api.import_failures import ImportFailure, StartupLog
@@ -53,13 +62,9 @@ if TYPE_CHECKING:  # what mending reads is imported when something has to be men
 
 T = TypeVar("T")
 
-REPLY_LIMIT = 64 * 2**20
 QUEUE_LIMIT = 4 * 2**30  # read run by run: thousands of waiting runs with their workflows
 LARGE_QUEUE = 4 * 2**20  # bytes of /queue from which there may be a better way to ask
 HISTORY_LIMIT = 256 * 2**20
-RETRY_SECONDS = 10.0
-ERROR_TEXT_LIMIT = 64 * 2**10
-PARSED_ASIDE = 2**20  # larger replies are parsed in a thread, so that others are served meanwhile
 OBJECT_INFO_LIMIT = 4 * 2**30  # it goes to the disk, entry by entry
 SPLIT_AT_ONCE = 2**20
 ASKED_AT_ONCE = 4  # ComfyUI answers one after the other; more would only hold up its other callers
@@ -69,52 +74,22 @@ NO_MODELS = ("custom_nodes", "datasets")  # listed beside the model folders, wit
 EXTRA_SECONDS = 5.0
 EXTRA_LIMIT = 32 * 2**20
 
-NOT_SERVED = (400, 403, 404)  # what /view answers for a file that is not there or not to be had
-# What parsing a reply of another shape can raise.
-MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
-# Errors after which the request certainly did not reach a server; after any other one it may have.
-_NEVER_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.ProxyError,
-    httpx2.UnsupportedProtocol,
-    httpx2.InvalidURL,
-)
 
+class ComfyClient(Exchange):
+    """A ComfyUI as people run it themselves.
 
-class ComfyClient:
-    """A connection to the ComfyUI at `url`, with (user, password) for basic authentication where it needs them.
-
-    `timeout` is in seconds without a byte. `client_id` names this connection for its whole life: ComfyUI keeps one
-    event stream a client id, so a server that is known under two names is met with two of them.
-
-    Every method raises ComfyUnreachable where nobody listens, ComfySilent where no answer came, and the other
-    ServerErrors by status. Reads that got no answer are asked once more; writes never are.
+    The ids of its runs are ours, and its queue and history tell what became of each.
     """
 
-    def __init__(self, url: str, *, timeout: float, auth: tuple[str, str] | None = None) -> None:
-        self.url = url
-        self.client_id = str(uuid.uuid4())
+    names_runs = False
+    counts_once = False
+
+    def __init__(self, url: str, *, timeout: float, access: Access = NO_SECRETS, below: str = "") -> None:
+        super().__init__(url, timeout=timeout, access=access, below=below)
         self.has_large_queue = False
         self.maybe_sent_twice: dict[str, float] = {}
         """Runs whose first request may still arrive, with the moment (time.monotonic) until which that is watched."""
         self._lists_jobs = True
-        self._timeout = timeout
-        try:
-            # A proxy of the environment is for the outside world, not for a server on this machine or the LAN.
-            outside = not is_private(urlsplit(url).hostname or "")
-            self.http = httpx2.AsyncClient(base_url=url, timeout=timeout, auth=auth, trust_env=outside)
-        except (httpx2.InvalidURL, ValueError) as exc:
-            raise InvalidArgument(f"'{url}' is no address of a server: {exc}.", "Write http://host:8188.") from exc
-        except (ImportError, OSError) as exc:
-            # A kind of proxy that needs a package of its own, or a certificate file that is not there.
-            raise InvalidArgument(
-                f"The proxy or certificate settings of this machine cannot be used: {exc}.",
-                "Correct HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and the like.",
-            ) from exc
-
-    async def close(self) -> None:
-        await self.http.aclose()
 
     async def system_stats(self) -> SystemStats:
         return self._parse(replies.system_stats, await self._read("/system_stats"))
@@ -127,10 +102,10 @@ class ComfyClient:
             with self._translated(path):
                 async with self.http.stream("GET", path) as response:
                     await self._check(response, path)
-                    async for piece in _pieces(response, SPLIT_AT_ONCE):
+                    async for piece in pieces(response, SPLIT_AT_ONCE):
                         head, received = head or bytes(piece[:2000]), received + len(piece)
                         if received > OBJECT_INFO_LIMIT:
-                            raise _too_large(path, OBJECT_INFO_LIMIT)
+                            raise too_large(path, OBJECT_INFO_LIMIT)
                         # In a thread: others are served meanwhile.
                         entries = await anyio.to_thread.run_sync(splitter.feed, piece)
                         found += len(entries)
@@ -150,7 +125,7 @@ class ComfyClient:
 
     async def object_info_of(self, class_type: str) -> dict[str, Any] | None:
         """One node class as it comes, or None where the server does not have it."""
-        reply = self._parse(replies.json_object, await self._read(f"/object_info/{_quoted(class_type)}"))
+        reply = self._parse(replies.json_object, await self._read(f"/object_info/{quoted(class_type)}"))
         entry = reply.get(class_type)
         return entry if isinstance(entry, dict) else None
 
@@ -183,12 +158,12 @@ class ComfyClient:
         return {folder: found[folder] for folder in folders if folder in found}
 
     async def _model_files(self, folder: str) -> dict[str, int | None]:
-        files = self._parse(replies.names, await self._read(f"/models/{_quoted(folder)}"))
+        files = self._parse(replies.names, await self._read(f"/models/{quoted(folder)}"))
         if not files:
             return {}
         try:
             # It lists other files than a loader does, but knows the sizes.
-            sizes = self._parse(replies.file_sizes, await self._read(f"/experiment/models/{_quoted(folder)}"))
+            sizes = self._parse(replies.file_sizes, await self._read(f"/experiment/models/{quoted(folder)}"))
         except (UnexpectedReply, ComfyFailed, AccessDenied):
             sizes = {}
         return {file: sizes.get(file) for file in files}
@@ -218,10 +193,10 @@ class ComfyClient:
             with self._translated(path):
                 async with self.http.stream("GET", path) as response:
                     await self._check(response, path)
-                    async for piece in _pieces(response, PARSED_ASIDE):
+                    async for piece in pieces(response, PARSED_ASIDE):
                         received += len(piece)
                         if received > QUEUE_LIMIT:
-                            raise _too_large(path, QUEUE_LIMIT)
+                            raise too_large(path, QUEUE_LIMIT)
                         if reader is None and len(piece) < PARSED_ASIDE:
                             content = piece  # all of it: the usual queue
                             continue
@@ -259,24 +234,87 @@ class ComfyClient:
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """The entry of a run that has ended; None while it has not, and for a run that is not known."""
-        reply = self._parse(replies.json_object, await self._read(f"/history/{_quoted(prompt_id)}"))
+        reply = self._parse(replies.json_object, await self._read(f"/history/{quoted(prompt_id)}"))
         entry = reply.get(prompt_id)
         return None if entry is None else self._parse(lambda raw: replies.history_entry(prompt_id, raw), entry)
 
+    async def look(self, prompt_id: str) -> Look:
+        """Where a run stands now.
+
+        /history is silent about pending, running and unknown runs alike, so: history, queue, history again. A run moves
+        from the queue to the history under one lock (execution.py, task_done), so what neither has is gone.
+        """
+        if (entry := await self.history(prompt_id)) is not None:
+            return Look(entry.state, entry)
+        queue = await self.queue()
+        if (position := queue.position(prompt_id)) is not None:
+            item = queue.find(prompt_id)
+            if any(running.prompt_id == prompt_id for running in queue.running):
+                return Look("running", item=item, double=True)
+            return Look("queued", item=item, position=position, double=queue.times(prompt_id) > 1)
+        if (item := queue.find(prompt_id)) is not None:
+            return Look("running", item=item)
+        if (entry := await self.history(prompt_id)) is not None:
+            return Look(entry.state, entry)
+        return Look("gone")
+
+    async def looks(self, prompt_ids: Sequence[str]) -> dict[str, Look]:
+        """Where each of the runs stands: two looks at the queue for all of them, and one at each that is not in it."""
+        seen = await self._in_queue(prompt_ids)
+        missing = []
+        for each in prompt_ids:
+            if each not in seen:
+                if (entry := await self.history(each)) is not None:
+                    seen[each] = Look(entry.state, entry)
+                else:
+                    missing.append(each)
+        if missing:
+            seen |= await self._in_queue(missing)
+            for each in missing:
+                if each not in seen:
+                    entry = await self.history(each)
+                    seen[each] = Look(entry.state, entry) if entry is not None else Look("gone")
+        return seen
+
+    async def _in_queue(self, prompt_ids: Sequence[str]) -> dict[str, Look]:
+        queue, wanted = await self.queue(), set(prompt_ids)
+        found = {item.prompt_id: Look("running", item=item) for item in queue.running if item.prompt_id in wanted}
+        for position, item in enumerate(queue.pending):
+            if item.prompt_id in wanted and item.prompt_id not in found:
+                found[item.prompt_id] = Look("queued", item=item, position=position)
+        return found
+
     async def queue_prompt(
-        self, prompt: Prompt, *, prompt_id: str, front: bool, workflow: Mapping[str, Any] | None
+        self,
+        prompt: Prompt,
+        *,
+        prompt_id: str,
+        front: bool,
+        workflow: Mapping[str, Any] | None,
+        spends_credits: bool = False,
     ) -> QueuedPrompt:
-        """Submit a prompt under an id of our own. `workflow` is the UI graph for the picture's metadata.
+        """Submit a prompt under an id of our own. `workflow` is the UI graph for the picture's metadata;
+        `spends_credits` sends the account's key along, which partner nodes need.
 
         Raises PromptRejected with the server's reasons; UnexpectedReply also for a receipt that cannot be read.
         """
         body: dict[str, Any] = {"prompt": prompt, "prompt_id": prompt_id, "client_id": self.client_id}
         if front:
             body["front"] = True
-        if workflow is not None:
-            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
+        extra = {} if workflow is None else {"extra_pnginfo": {"workflow": workflow}}
+        if extra_data := extra | (self.account_data() if spends_credits else {}):
+            body["extra_data"] = extra_data
         reply = await self._post("/prompt", body)
         return self._parse(lambda raw: replies.queued_prompt(prompt_id, raw), reply)
+
+    async def find_sent(self, prompt_id: str, prompt: Prompt, since: float, known: Collection[str]) -> str | None:
+        """The id itself: it was ours from the beginning."""
+        return prompt_id if (await self.look(prompt_id)).state != "gone" else None
+
+    async def cancel(self, prompt_id: str) -> None:
+        """Stop a run wherever it stands. Servers before 0.30 have no route for that."""
+        await self.delete_pending([prompt_id])
+        await self.interrupt(prompt_id)
 
     async def interrupt(self, prompt_id: str) -> None:
         """Stop this run if it is running. The server answers alike whether it was or not."""
@@ -346,13 +384,13 @@ class ComfyClient:
                     if response.status_code == (404 if method == "GET" else 409):
                         return None
                     await self._check(response, route)
-                    return await _bounded(response, REPLY_LIMIT, route)
+                    return await bounded(response, REPLY_LIMIT, route)
         except ComfyFailed:
             if await self._extra(replies.has_users, "/users"):  # it fails inside where no user is named
                 raise AccessDenied(
                     f"The server at {self.url} keeps saved workflows for each user (--multi-user), and no user is "
                     "known here.",
-                    "Go by files: the editor exports a workflow as one, and takes one that is dropped onto it.",
+                    "Name the user as comfy_user in servers.toml, or go by files that the editor exports.",
                 ) from None
             raise
 
@@ -361,9 +399,10 @@ class ComfyClient:
         params = {"filename": filename, "subfolder": subfolder, "type": folder}
         with self._translated("/view"):
             async with self.http.stream("GET", "/view", params=params) as response:
-                if response.status_code in NOT_SERVED:
+                if response.status_code in NO_FILE:
                     return False
-                await self._check(response, "/view")
+                if not (self.stores_elsewhere and response.status_code in REDIRECTS):
+                    await self._check(response, "/view")
                 return True
 
     async def templates(self) -> list[Template] | None:
@@ -374,7 +413,7 @@ class ComfyClient:
 
     async def template(self, name: str) -> dict[str, Any]:
         """The workflow of an official template. Raises UnexpectedReply where the server does not have it."""
-        return self._parse(replies.json_object, await self._read(f"/templates/{_quoted(f'{name}.json')}"))
+        return self._parse(replies.json_object, await self._read(f"/templates/{quoted(f'{name}.json')}"))
 
     async def pack_workflows(self) -> list[Template]:
         """The example workflows of the node packs; none where the server lists none."""
@@ -384,26 +423,24 @@ class ComfyClient:
 
     async def pack_workflow(self, pack: str, name: str) -> dict[str, Any]:
         """An example workflow of a node pack. Raises UnexpectedReply where it cannot be had."""
-        place = f"{_quoted(pack)}/{_quoted(f'{name}.json')}"
+        place = f"{quoted(pack)}/{quoted(f'{name}.json')}"
         return self._parse(replies.json_object, await self._read(f"/api/workflow_templates/{place}"))
 
     @asynccontextmanager
-    async def view(self, filename: str, subfolder: str, folder: FolderType) -> AsyncIterator[httpx2.Response]:
+    async def view(
+        self, filename: str, subfolder: str, folder: FolderType, asset: str | None = None
+    ) -> AsyncIterator[FileStream]:
         """A file of the server as a stream. Raises FileGone where the server no longer has it."""
-        params = {"filename": filename, "subfolder": subfolder, "type": folder}
-        with self._translated("/view"):
-            # Files are packed already; and where a packed answer breaks off, nothing tells.
-            headers = {"Accept-Encoding": "identity"}
-            async with self.http.stream("GET", "/view", params=params, headers=headers) as response:
-                if response.status_code in NOT_SERVED:
-                    place = f"{subfolder}/{filename}" if subfolder else filename
-                    raise FileGone(
-                        f"The server has no file '{place}' in its {folder} folder any more.",
-                        "Temporary files go when ComfyUI restarts, others when somebody removes them: queue the "
-                        "workflow again to get it.",
-                    )
-                await self._check(response, "/view")
-                yield response
+        place = f"{subfolder}/{filename}" if subfolder else filename
+        gone = FileGone(
+            f"The server has no file '{place}' in its {folder} folder any more.",
+            "Temporary files go when ComfyUI restarts, others when somebody removes them: queue the workflow again to "
+            "get it.",
+        )
+        async with self._file_at(
+            "/view", {"filename": filename, "subfolder": subfolder, "type": folder}, gone
+        ) as stream:
+            yield stream
 
     async def node_replacements(self) -> dict[str, list[NodeReplacement]]:
         """The renamed classes that a recent server replaces by itself, as {old class: replacements}."""
@@ -488,221 +525,8 @@ class ComfyClient:
                     continue
         return None
 
-    async def _read(self, path: str, *, limit: int = REPLY_LIMIT) -> Any:
-        try:
-            return await self._call("GET", path, limit=limit)
-        except ComfySilent:
-            # Once more, but not for another whole time limit: whoever called is waiting.
-            with anyio.move_on_after(RETRY_SECONDS):
-                return await self._call("GET", path, limit=limit)
-            raise
-
-    async def _post(self, path: str, body: dict[str, Any]) -> Any:
-        # Encoded here: prompts may hold NaN and lone surrogates. ComfyUI saves such ones and reads them again.
-        content = json.dumps(body).encode("ascii")
-        return await self._call("POST", path, content=content, headers={"Content-Type": "application/json"})
-
-    async def _call(self, method: str, path: str, *, limit: int = REPLY_LIMIT, **body: Any) -> Any:
-        with self._translated(path):
-            async with self.http.stream(method, path, **body) as response:
-                await self._check(response, path)
-                content = await _bounded(response, limit, path)
-        if not content:
-            return None
-        try:
-            if len(content) > PARSED_ASIDE:
-                return await anyio.to_thread.run_sync(json.loads, content)
-            return json.loads(content)
-        except (ValueError, RecursionError) as exc:
-            raise self._not_comfyui(path, content) from exc
-
-    def _translated(self, path: str) -> _Translation:
-        if self.http.is_closed:
-            # At the end of the program, for what goes on in the background.
-            raise ComfySilent(f"The connection to {self.url} has been closed.", "Ask again.")
-        return _Translation(self.url, path, self._timeout)
-
-    def _parse(self, parse: Callable[[Any], T], raw: Any) -> T:
-        try:
-            return parse(raw)
-        except MALFORMED as exc:
-            raise self._malformed(exc) from exc
-
-    def _malformed(self, exc: Exception) -> UnexpectedReply:
-        return UnexpectedReply(
-            f"The server at {self.url} answered in a form that is not ComfyUI's ({type(exc).__name__}: {exc}).",
-            "Check that the address is a ComfyUI server, and its version with check_status.",
-        )
-
-    async def _check(self, response: httpx2.Response, path: str) -> None:
-        """Raise what a status other than 200 stands for."""
-        status = response.status_code
-        if status == 200:
-            return
-        text = (await _beginning(response, ERROR_TEXT_LIMIT)).decode("utf-8", "replace").strip()
-        if status == 400:
-            raise self._rejection(text, path)
-        if status in (401, 403):
-            raise AccessDenied(
-                f"The server at {self.url} refused access ({status}). It says: {_excerpt(text)}.",
-                "Check the credentials for this server, or whether a proxy before it wants a login.",
-            )
-        if status == 413:
-            raise FileProblem(
-                f"The server takes nothing of this size. It says: {_excerpt(text)}.",
-                "Send less, or start ComfyUI with a higher --max-upload-size.",
-            )
-        if status in (502, 503, 504):
-            raise ComfySilent(
-                f"A proxy at {self.url} answered {status} instead of ComfyUI. It says: {_excerpt(text)}.",
-                "Check that ComfyUI itself is running behind it.",
-            )
-        if status >= 500:
-            raise ComfyFailed(
-                f"ComfyUI failed inside while answering {path} ({status}). It says: {_excerpt(text)}.",
-                "Look into ComfyUI's console or log for the cause; restart ComfyUI if it keeps failing.",
-            )
-        if 300 <= status < 400:
-            target = response.headers.get("location", "nowhere")
-            raise UnexpectedReply(
-                f"The server at {self.url} sends {path} on to {target} ({status}).",
-                "Use the address it points to, or log in if that is a login page.",
-            )
-        raise UnexpectedReply(
-            f"The server at {self.url} answered {path} with {status}. It says: {_excerpt(text)}.",
-            "Check that this address is a ComfyUI server; routes may be missing in old versions.",
-        )
-
-    def _rejection(self, text: str, path: str) -> ComfyError:
-        try:
-            return PromptRejected(replies.rejection(json.loads(text)))
-        except (*MALFORMED, RecursionError):
-            return UnexpectedReply(
-                f"The server refused {path} (400). It says: {_excerpt(text)}.", "Check the values that were sent."
-            )
-
-    def _not_comfyui(self, path: str, content: bytes | bytearray) -> UnexpectedReply:
-        text = content[:2000].decode("utf-8", "replace")
-        kind = "a web page" if "<html" in text.lower() else "no JSON"
-        return UnexpectedReply(
-            f"The server at {self.url} answered {path} with {kind}: {_excerpt(text)}",
-            "This is not ComfyUI's API: another program has this address, or a login page stands before it.",
-        )
-
-
-class _Translation:
-    """Turns the HTTP library's errors into ours, in the one place where they can arise."""
-
-    def __init__(self, url: str, path: str, timeout: float) -> None:
-        self._url, self._path, self._timeout = url, path, timeout
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
-        if isinstance(exc, httpx2.ReadTimeout | httpx2.WriteTimeout | httpx2.PoolTimeout):
-            raise ComfySilent(
-                f"ComfyUI at {self._url} gave no answer to {self._path} within {self._timeout:g} s.",
-                "It may be loading a large model or be stuck: wait a little and try again.",
-            ) from exc
-        if isinstance(exc, httpx2.DecodingError):
-            raise UnexpectedReply(
-                f"The answer of {self._url} to {self._path} cannot be decoded: {_reason(exc)}.",
-                "A proxy on the way may be breaking it.",
-            ) from exc
-        if isinstance(exc, httpx2.HTTPError) and not isinstance(exc, _NEVER_SENT):
-            raise ComfySilent(
-                f"The connection to ComfyUI at {self._url} broke during {self._path}: {_reason(exc)}.",
-                "It may have stopped or restarted: check_status tells.",
-            ) from exc
-        if isinstance(exc, _NEVER_SENT):
-            raise ComfyUnreachable(
-                f"No ComfyUI answers at {self._url}: {_reason(exc)}.",
-                "Start ComfyUI there, or give the right address in COMFYUI_URL or as `server`.",
-            ) from exc
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.casefold() == "localhost"
-
-
-def is_private(host: str) -> bool:
-    """Whether a host is this machine or an address of a private network."""
-    try:
-        return ip_address(host).is_private
-    except ValueError:
-        return host.casefold() == "localhost" or host.casefold().endswith(".local")
-
-
-async def _beginning(response: httpx2.Response, limit: int) -> bytes:
-    """The first part of an error page: the status counts, however long the page is."""
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) >= limit:
-            break
-    return bytes(content[:limit])
-
-
-async def _bounded(response: httpx2.Response, limit: int, path: str) -> bytearray:
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > limit:
-            raise _too_large(path, limit)
-    return content
-
-
-async def _pieces(response: httpx2.Response, size: int) -> AsyncIterator[bytearray]:
-    """The content in pieces of at least this size, but for the last."""
-    piece = bytearray()
-    async for chunk in response.aiter_bytes():
-        piece += chunk
-        if len(piece) >= size:
-            yield piece
-            piece = bytearray()
-    yield piece
-
-
-def _too_large(path: str, limit: int) -> UnexpectedReply:
-    return UnexpectedReply(
-        f"The answer to {path} is larger than {limit // 2**20} MB and was not read further.",
-        "Check that this address is a ComfyUI server.",
-    )
-
-
-def _reason(exc: BaseException) -> str:
-    """The deepest reason that a chain of exceptions gives, e.g. "Connection refused"."""
-    if isinstance(exc, httpx2.ConnectTimeout):
-        return "no connection in time"
-    reason = str(exc) or type(exc).__name__
-    below: BaseException | None = exc
-    while below is not None:
-        # asyncio words these errors itself ("Connect call failed"); people search for the system's words.
-        if isinstance(below, ConnectionRefusedError):
-            reason = "Connection refused"
-        elif isinstance(below, OSError) and below.errno:
-            known = below.errno > 0 and os.name == "posix"
-            reason = os.strerror(below.errno) if known else below.strerror or reason
-        below = below.__cause__ or below.__context__
-    return reason.rstrip(".")
-
 
 def userdata_path(name: str) -> str:
     """The route of a file among the editor's workflows."""
     # One segment, slashes and all; and a percent sign is decoded twice (app/user_manager.py).
-    return f"/userdata/{_quoted(f'workflows/{name}'.replace('%', '%25'))}"
-
-
-def _quoted(segment: str) -> str:
-    # Dots too: a segment of two of them would lead out of the route.
-    return quote(segment, safe="", errors="replace").replace(".", "%2E")
-
-
-def _excerpt(text: str, length: int = 600) -> str:
-    text = " ".join(text.split()).rstrip(".")
-    return f"{text[:length]}…" if len(text) > length else text or "nothing"
+    return f"/userdata/{quoted(f'workflows/{name}'.replace('%', '%25'))}"

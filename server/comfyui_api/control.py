@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Literal
 
 import anyio
 
@@ -49,6 +50,8 @@ async def _stop_one(workspace: Workspace, connection: Connection, prompt_id: str
     before = await look(connection, prompt_id)
     if before.state in FINAL_STATES:
         return Interruption(stopped=[], state=before.state, message=_NOTHING_TO_STOP[before.state])
+    if connection.client.names_runs:
+        return await _cancel(workspace, connection, prompt_id, "pending" if before.state == "queued" else "running")
     if before.state == "queued":
         await connection.client.delete_pending([prompt_id])
         after = await look(connection, prompt_id)
@@ -84,7 +87,50 @@ async def _stop_running(connection: Connection, prompt_id: str) -> Interruption:
     return Interruption(stopped=[], state=after.state, message=_NOTHING_TO_STOP.get(after.state, "It is not running."))
 
 
+async def _cancel(
+    workspace: Workspace, connection: Connection, prompt_id: str, was: Literal["running", "pending"]
+) -> Interruption:
+    """Stop a run on a server that has one way for it, wherever the run stands, and watch until it has ended."""
+    deadline = time.monotonic() + STOP_SECONDS
+    with connection.events.watch(prompt_id) as watch:
+        await connection.client.cancel(prompt_id)
+        after = await look(connection, prompt_id)
+        while after.state not in FINAL_STATES and (left := deadline - time.monotonic()) > 0:
+            await watch.changed(min(1.0, left))
+            after = await look(connection, prompt_id)
+    if after.state == "gone":
+        await _note_stopped(workspace, connection, [prompt_id])
+    if after.state in ("interrupted", "gone"):
+        words = "It was taken out before it began." if was == "pending" else "It was running and is stopped."
+        return Interruption(stopped=[StoppedRun(prompt_id, was)], state="interrupted", message=words)
+    if after.state not in FINAL_STATES:
+        message = "The server was told to stop it and will do so at its next step; poll_result tells when."
+        return Interruption(stopped=[], state=after.state, message=message)
+    return Interruption(stopped=[], state=after.state, message=_NOTHING_TO_STOP[after.state])
+
+
+async def _cancel_all(workspace: Workspace, connection: Connection) -> Interruption:
+    """Stop all runs that such a server lists: those of the account, or what came through it."""
+    queue = await connection.client.queue()
+    waiting = {item.prompt_id for item in queue.pending}
+    stopped: list[StoppedRun] = []
+    left: list[str] = []
+    for item in (*queue.pending, *queue.running):  # none of the waiting ones is to begin meanwhile
+        was: Literal["running", "pending"] = "pending" if item.prompt_id in waiting else "running"
+        ended = await _cancel(workspace, connection, item.prompt_id, was)
+        stopped.extend(ended.stopped)
+        left.extend([item.prompt_id] if ended.state not in FINAL_STATES else [])
+    if left:
+        told = f"{', '.join(left)} was told to stop and will do so at its next step."
+        return Interruption(stopped=stopped, state="running", message=f"{len(stopped)} runs stopped; {told}")
+    if not stopped:
+        return Interruption(stopped=[], state="gone", message="Nothing was running or waiting.")
+    return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.")
+
+
 async def _stop_all(workspace: Workspace, connection: Connection) -> Interruption:
+    if connection.client.names_runs:
+        return await _cancel_all(workspace, connection)
     queue = await connection.client.queue()
     stopped: list[StoppedRun] = []
     still_running: list[str] = []
@@ -114,7 +160,10 @@ async def _stop_all(workspace: Workspace, connection: Connection) -> Interruptio
 async def _note_stopped(workspace: Workspace, connection: Connection, prompt_ids: list[str]) -> None:
     """A run that is taken out of the queue leaves no trace on the server: we keep one."""
     known = workspace.jobs.all()
-    jobs = [known.get(prompt_id) or Job(prompt_id, connection.url, time.time()) for prompt_id in prompt_ids]
+    jobs = [
+        known.get(prompt_id) or Job(prompt_id, connection.url, time.time(), server_name=connection.name)
+        for prompt_id in prompt_ids
+    ]
     await workspace.jobs.add(*(replace(job, stopped=True) for job in jobs))
 
 

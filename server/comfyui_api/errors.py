@@ -8,9 +8,13 @@ ComfyError
 ├── ServerError              the ComfyUI server
 │   ├── ComfyUnreachable     nobody answers at the address: offline mode
 │   ├── ComfySilent          connected, but no answer within the time limit, or the connection broke
+│   │   └── ComfyBusy        429: asked too often, or too much is waiting there
 │   ├── ComfyFailed          500: ComfyUI failed inside
 │   ├── PromptRejected       400: the prompt was refused, with the node errors
 │   ├── AccessDenied         401 and 403: credentials or origin
+│   ├── PaymentRequired      402: the account's credits or plan do not allow it
+│   ├── AlreadySent          the server has had this very submission before
+│   ├── NotOffered           this kind of server cannot do that
 │   ├── FileGone             the server does not have this file, or gave only a part of it
 │   └── UnexpectedReply      an answer that is not ComfyUI's
 ├── FileProblem              a local file could not be read or written
@@ -70,6 +74,16 @@ class ComfySilent(ServerError):
     code = "comfyui_silent"
 
 
+class ComfyBusy(ComfySilent):
+    """`retry_after`: in how many seconds it may be tried again, where the server says so."""
+
+    code = "comfyui_busy"
+
+    def __init__(self, message: str, next_step: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, next_step)
+        self.retry_after = retry_after
+
+
 class ComfyFailed(ServerError):
     code = "comfyui_failed"
 
@@ -86,6 +100,18 @@ class PromptRejected(ServerError):
 
 class AccessDenied(ServerError):
     code = "access_denied"
+
+
+class PaymentRequired(ServerError):
+    code = "payment_required"
+
+
+class AlreadySent(ServerError):
+    code = "already_sent"
+
+
+class NotOffered(ServerError):
+    code = "not_offered"
 
 
 class FileGone(ServerError):

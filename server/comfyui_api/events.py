@@ -12,12 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from comfyui_api.client import ComfyClient
+from comfyui_api.exchange import Exchange
 from comfyui_api.runs import LivePreview, Progress
 
 log = logging.getLogger(__name__)
@@ -64,36 +64,23 @@ class Watch:
         return answer
 
 
-class EventStream:
-    """The one WebSocket of a connection. `run` keeps it open, reopening it when it drops.
+class RunEvents:
+    """What a server tells of runs while they go on, to whoever watches them."""
 
-    A client id has one socket only: a second one would take the stream from the first. It stays the same when the
-    socket is opened again, as the events of a run go to the id that it was queued with. But ComfyUI forgets an id's
-    socket when any socket of that id closes (server.py, websocket_handler): one that was lost on its way, and whose end
-    the server notices only later, silences the one that took its place. Such a deaf socket is told by what must have
-    been heard and was not, and is opened again.
-    """
-
-    def __init__(self, client: ComfyClient) -> None:
-        self._client = client
+    def __init__(self) -> None:
         self._watches: dict[str, list[Watch]] = {}
         self._progress: dict[str, Progress] = {}
         self._began: dict[str, Progress] = {}
         self._began_at: dict[str, float] = {}
         self._cached: dict[str, frozenset[str]] = {}
         self._previews: dict[str, LivePreview] = {}
-        self._running: str | None = None
         self._wanted = anyio.Event()
-        self._open = anyio.Event()
-        self._news = anyio.Event()
-        self._pause = FIRST_PAUSE
-        self._dropped = False
         self.heard = 0
         """How many messages have come in all: what happened since a moment is known by how many came since."""
         self.unbroken_since: float | None = None
-        """Since when (time.time) the socket has been open without a break; None while it is not."""
+        """Since when (time.time) nothing can have been missed; None where that cannot be told."""
         self.broken_at: float | None = None
-        """When it was last lost, without our doing."""
+        """When the stream was last lost, without our doing."""
 
     @contextmanager
     def watch(self, *prompt_ids: str) -> Iterator[Watch]:
@@ -113,6 +100,79 @@ class EventStream:
     def preview(self, prompt_id: str) -> LivePreview | None:
         """The latest picture that a run showed, while it is running and not long after."""
         return self._previews.get(prompt_id)
+
+    def expect_news(self, heard: int) -> None:
+        """Something has happened in the queue since `heard`, which the server tells everybody: was it heard?"""
+
+    async def connected(self, seconds: float) -> bool:
+        """Wait until events can come, at most `seconds`: what is queued after that is seen from its start."""
+        return False
+
+    async def run(self) -> None:
+        """Receive until cancelled."""
+        raise NotImplementedError
+
+    def _note_preview(self, prompt_id: str, preview: LivePreview) -> None:
+        self._previews.pop(prompt_id, None)
+        self._previews[prompt_id] = preview
+        while len(self._previews) > PREVIEWS_KEPT:
+            del self._previews[next(iter(self._previews))]
+
+    def _notify(self, prompt_id: str, progress: Progress | None, *, may_have_ended: bool) -> None:
+        for watch in self._watches.get(prompt_id, []):
+            watch.notify(progress, may_have_ended=may_have_ended)
+
+    def _latest(self, prompt_id: str, progress: Progress | None, *, ended: bool) -> Progress | None:
+        """Note how far a run has come, for whoever begins to watch it in the middle of a long step."""
+        before = self._progress.get(prompt_id)
+        if ended:
+            for noted in (self._progress, self._began, self._began_at, self._cached):
+                noted.pop(prompt_id, None)
+        elif progress is not None:
+            if progress.finished_nodes is None and before is not None:
+                progress = replace(progress, finished_nodes=before.finished_nodes)
+            progress = self._timed(prompt_id, progress)
+            self._progress[prompt_id] = progress
+            for noted in (self._progress, self._began, self._began_at):
+                _keep_newest(noted)
+        return progress
+
+    def _timed(self, prompt_id: str, progress: Progress) -> Progress:
+        """The progress with its rate, counted from this node's first finished step: loading is not part of a step."""
+        began, now = self._began.get(prompt_id), time.monotonic()
+        if began is None or (began.node_id, began.max) != (progress.node_id, progress.max) or not began.value:
+            self._began[prompt_id], self._began_at[prompt_id] = progress, now
+            return progress
+        steps, seconds = progress.value - began.value, now - self._began_at[prompt_id]
+        return replace(progress, rate=steps / seconds) if steps > 0 and seconds > 0 else progress
+
+    def _notify_all(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.notify(None, may_have_ended=True)
+
+
+class EventStream(RunEvents):
+    """The one WebSocket of a connection. `run` keeps it open, reopening it when it drops.
+
+    A client id has one socket only: a second one would take the stream from the first. It stays the same when the
+    socket is opened again, as the events of a run go to the id that it was queued with. But ComfyUI forgets an id's
+    socket when any socket of that id closes (server.py, websocket_handler): one that was lost on its way, and whose end
+    the server notices only later, silences the one that took its place. Such a deaf socket is told by what must have
+    been heard and was not, and is opened again.
+    """
+
+    _one_at_a_time: ClassVar[bool] = True
+    """Whether the server runs one prompt after the other, so that a picture without a run's id is of the latest."""
+
+    def __init__(self, client: Exchange) -> None:
+        super().__init__()
+        self._client = client
+        self._running: str | None = None
+        self._open = anyio.Event()
+        self._news = anyio.Event()
+        self._pause = FIRST_PAUSE
+        self._dropped = False
 
     def expect_news(self, heard: int) -> None:
         """Something has happened in the queue since `heard`, which the server tells everybody: was it heard?"""
@@ -151,11 +211,9 @@ class EventStream:
 
     async def _receive(self) -> None:
         """Receive until the socket turns out to be deaf. Raises what the library does when it is lost."""
-        url = "ws" + self._client.url.removeprefix("http") + "/ws"
+        url, params = self._client.socket_address()
         async with (
-            self._client.http.websocket(
-                url, params={"clientId": self._client.client_id}, max_message_size_bytes=MESSAGE_LIMIT
-            ) as socket,
+            self._client.http.websocket(url, params=params, max_message_size_bytes=MESSAGE_LIMIT) as socket,
             anyio.create_task_group() as tasks,
         ):
             await socket.send_text(_FEATURES)
@@ -169,11 +227,11 @@ class EventStream:
                     self._pause = FIRST_PAUSE
                     self.unbroken_since = self.unbroken_since or time.time()
                     self._notify_all()
-                data = getattr(message, "data", None)
+                data, mask = getattr(message, "data", None), self._client.http.mask
                 if isinstance(data, str):
-                    self._dispatch(data)
+                    self._dispatch(mask.data(data.encode("utf-8", "replace")).decode())
                 elif isinstance(data, bytes | bytearray):
-                    self._note_picture(bytes(data))
+                    self._note_picture(mask.data(bytes(data)))
 
     async def _check_hearing(self, tasks: TaskGroup) -> None:
         """End the receiving when news did not come; after a drop also when nothing at all does while somebody waits."""
@@ -195,12 +253,9 @@ class EventStream:
             return
         prompt_id, preview = found
         # Older servers do not say of which run it is: there is one at a time.
-        if (prompt_id := prompt_id or self._running) is None:
+        if (prompt_id := prompt_id or (self._running if self._one_at_a_time else None)) is None:
             return
-        self._previews.pop(prompt_id, None)
-        self._previews[prompt_id] = preview
-        while len(self._previews) > PREVIEWS_KEPT:
-            del self._previews[next(iter(self._previews))]
+        self._note_preview(prompt_id, preview)
 
     def _dispatch(self, text: str) -> None:
         try:
@@ -217,7 +272,8 @@ class EventStream:
             return
         # The run is in the history only when `executing` without a node comes; the others are told a little earlier.
         ended = kind in _ENDINGS or (kind == "executing" and data.get("node") is None)
-        prompt_id = str(data.get("prompt_id"))
+        if not isinstance(prompt_id := data.get("prompt_id"), str):
+            return  # of no run: what packs and Comfy Cloud tell besides
         self._running = None if ended else prompt_id
         if kind == "execution_cached" and isinstance(nodes := data.get("nodes"), list):
             self._cached[prompt_id] = frozenset(node for node in nodes if isinstance(node, str))
@@ -225,37 +281,7 @@ class EventStream:
         progress = self._latest(
             prompt_id, _progress_of(kind, data, self._cached.get(prompt_id, frozenset())), ended=ended
         )
-        for watch in self._watches.get(prompt_id, []):
-            watch.notify(progress, may_have_ended=ended)
-
-    def _latest(self, prompt_id: str, progress: Progress | None, *, ended: bool) -> Progress | None:
-        """Note how far a run has come, for whoever begins to watch it in the middle of a long step."""
-        before = self._progress.get(prompt_id)
-        if ended:
-            for noted in (self._progress, self._began, self._began_at, self._cached):
-                noted.pop(prompt_id, None)
-        elif progress is not None:
-            if progress.finished_nodes is None and before is not None:
-                progress = replace(progress, finished_nodes=before.finished_nodes)
-            progress = self._timed(prompt_id, progress)
-            self._progress[prompt_id] = progress
-            for noted in (self._progress, self._began, self._began_at):
-                _keep_newest(noted)
-        return progress
-
-    def _timed(self, prompt_id: str, progress: Progress) -> Progress:
-        """The progress with its rate, counted from this node's first finished step: loading is not part of a step."""
-        began, now = self._began.get(prompt_id), time.monotonic()
-        if began is None or (began.node_id, began.max) != (progress.node_id, progress.max) or not began.value:
-            self._began[prompt_id], self._began_at[prompt_id] = progress, now
-            return progress
-        steps, seconds = progress.value - began.value, now - self._began_at[prompt_id]
-        return replace(progress, rate=steps / seconds) if steps > 0 and seconds > 0 else progress
-
-    def _notify_all(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.notify(None, may_have_ended=True)
+        self._notify(prompt_id, progress, may_have_ended=ended)
 
 
 def _keep_newest(noted: dict[str, Any]) -> None:

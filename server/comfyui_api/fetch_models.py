@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from comfyui_api.client import is_loopback
 from comfyui_api.errors import (
     ComfyError,
     ComfyUnreachable,
@@ -46,6 +45,7 @@ from comfyui_api.repair import closest
 from comfyui_api.repair.model_files import installed_as
 from comfyui_api.stocktake import refresh_inventory, refresh_offline
 from comfyui_api.storage import cannot_write
+from comfyui_api.transport import is_loopback
 from comfyui_api.verdict import validate_workflow
 from comfyui_api.workspace import Workspace
 

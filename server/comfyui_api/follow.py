@@ -6,18 +6,19 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import anyio
 
+from comfyui_api.comfy_server import Look
 from comfyui_api.documents import reference
-from comfyui_api.errors import ComfyError, ComfySilent, ComfyUnreachable, ServerError
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, ServerError
 from comfyui_api.gone import GoneReason, meant, why_gone
-from comfyui_api.once import take_out_double
+from comfyui_api.once import found_again, take_out_double
 from comfyui_api.results import OutputInfo, ProgressInfo, RunFailure, RunStatus
-from comfyui_api.runs import FINAL_STATES, HistoryEntry, LivePreview, Progress, QueueItem, RunState
+from comfyui_api.runs import FINAL_STATES, HistoryEntry, LivePreview, Progress
 from comfyui_api.workspace import Connection, Workspace
 
 if TYPE_CHECKING:
@@ -37,39 +38,9 @@ WARNING_AFTER = 600.0
 TEXT_SHOWN = 500
 
 
-@dataclass(frozen=True)
-class Look:
-    """A run at one moment. `entry` is set once it has ended, `item` while it is in the queue."""
-
-    state: RunState
-    entry: HistoryEntry | None = None
-    item: QueueItem | None = None
-    position: int | None = None
-    trouble: ComfyError | None = None
-    double: bool = False
-    """Whether the same id stands in the queue more than once."""
-
-
 async def look(connection: Connection, prompt_id: str) -> Look:
-    """Where a run stands now.
-
-    /history is silent about pending, running and unknown runs alike, so: history, queue, history again. A run moves
-    from the queue to the history under one lock (execution.py, task_done), so what neither has is gone.
-    """
-    client = connection.client
-    if (entry := await client.history(prompt_id)) is not None:
-        return Look(entry.state, entry)
-    queue = await client.queue()
-    if (position := queue.position(prompt_id)) is not None:
-        item = queue.find(prompt_id)
-        if any(running.prompt_id == prompt_id for running in queue.running):
-            return Look("running", item=item, double=True)
-        return Look("queued", item=item, position=position, double=queue.times(prompt_id) > 1)
-    if (item := queue.find(prompt_id)) is not None:
-        return Look("running", item=item)
-    if (entry := await client.history(prompt_id)) is not None:
-        return Look(entry.state, entry)
-    return Look("gone")
+    """Where a run stands now."""
+    return await connection.client.look(prompt_id)
 
 
 async def poll_result(
@@ -106,10 +77,14 @@ async def poll_result(
             left = deadline - time.monotonic()
             if seen.state in FINAL_STATES or left <= 0:
                 asked = await _ask_after(connection, seen.entry)
-                status = _status(workspace, connection, prompt_id, seen, watch.progress, asked)
+                status = _status(workspace, connection, prompt_id, seen, watch.progress or seen.progress, asked)
                 if seen.state == "gone":
-                    status.gone_reason = await why_gone(workspace, connection, prompt_id)
+                    status.gone_reason = "expired" if seen.expired else await why_gone(workspace, connection, prompt_id)
                     status.message = _GONE[status.gone_reason] + _perhaps(workspace, prompt_id, status.gone_reason)
+                    job = workspace.jobs.find(prompt_id)
+                    if status.gone_reason == "uncertain" and job is not None:
+                        found = await found_again(workspace, connection, job)
+                        status.message = _FOUND.format(found) if found is not None else status.message
                 if preview and (shown := connection.events.preview(prompt_id)) is not None:
                     picture = await anyio.to_thread.run_sync(_shown, shown)
                     status.pictures = (picture,) if picture is not None else ()
@@ -117,7 +92,7 @@ async def poll_result(
                     status.message += _NO_PICTURE
                 return status
             prompt = seen.item.prompt if seen.item is not None else {}
-            await reporter.say(seen, watch.progress, prompt)
+            await reporter.say(seen, watch.progress or seen.progress, prompt)
             # Where a look takes long, as with a thousand large runs in the queue, it is not taken at every event.
             if took > QUICK_LOOK:
                 await anyio.sleep(min(took, POLL_SECONDS, left))
@@ -175,20 +150,25 @@ class _Reporter:
 
 
 def _progress_words(seen: Look, progress: Progress | None, prompt: Mapping[str, Any]) -> tuple[float, str]:
+    if seen.state == "queued" and seen.position is None:
+        return 0.0, "queued"
     if seen.state == "queued":
         return 0.0, f"queued, {seen.position} waiting before it" if seen.position else "queued, next"
     if seen.state == "unreachable":
         return 0.0, "the server does not answer; asking again"
     if progress is None:
         return 0.0, "running"
-    name = _class_type(prompt, progress.node_id) or "node"
+    name = progress.class_type or _class_type(prompt, progress.node_id) or "node"
     left = progress.seconds_left
     estimate = f", about {_duration(left)} left for this node" if left is not None else ""
     return _percent(progress, prompt), f"{name} ({progress.node_id}) {progress.value:g}/{progress.max:g}{estimate}"
 
 
 def _percent(progress: Progress, prompt: Mapping[str, Any]) -> float:
-    """How much of the whole graph is done, every node counting alike: which of them takes long is not known."""
+    """How much of the whole graph is done: as the server tells it, or else every node counting alike, as it is not
+    known which of them takes long."""
+    if progress.share is not None:
+        return max(0.0, min(99.0, 100.0 * progress.share))
     share = min(1.0, progress.value / progress.max) if progress.max > 0 else 0.0
     done = (progress.finished_nodes or 0) + share
     return max(0.0, min(99.0, 100.0 * done / len(prompt))) if prompt else 0.0
@@ -309,6 +289,8 @@ def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus
     job = workspace.jobs.find(prompt_id)
     twice = " It had arrived twice; the second was taken out of the queue." if job is not None and job.doubled else ""
     match seen.state:
+        case "queued" if seen.position is None:
+            return f"Waiting in the server's queue. Call poll_result again.{twice}"
         case "queued":
             before = f"{seen.position} waiting before it" if seen.position else "next in the queue"
             return f"Waiting: {before}. Call poll_result again.{twice}"
@@ -335,10 +317,16 @@ def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus
 
 _NO_PICTURE = " It has shown no picture yet: samplers do so where ComfyUI runs with --preview-method auto."
 
+_FOUND = "It was queued; the server calls it {0}. Call poll_result('{0}')."
+
 _GONE: dict[GoneReason | None, str] = {
     "deleted": "It was queued from here, but somebody deleted it from the server's queue or history since.",
     "restarted": "It was queued from here, but ComfyUI restarted since, and its queue and history are lost: queue "
     "it again.",
+    "uncertain": "It was sent from here, and whether it was queued cannot be told, as the server names its runs "
+    "itself. Look there for a run of that time before you queue it again (list_jobs, or the server's own page).",
+    "expired": "It was queued from here, but the server no longer has it: it keeps runs for some time only, or it was "
+    "deleted there.",
     "not_arrived": "It was sent from here, but the server does not have it: it was lost on its way. Queue it again.",
     "unknown_id": "The server knows no such run, and it was not queued from here: the id is wrong, the run was "
     "deleted, or ComfyUI restarted since.",
@@ -372,8 +360,8 @@ def _progress_info(progress: Progress, prompt: Mapping[str, Any]) -> ProgressInf
         progress.value,
         progress.max,
         progress.node_id,
-        _class_type(prompt, progress.node_id),
-        percent=round(_percent(progress, prompt), 1) if prompt else None,
+        progress.class_type or _class_type(prompt, progress.node_id),
+        percent=round(_percent(progress, prompt), 1) if prompt or progress.share is not None else None,
         node_seconds_left=round(left, 1) if left is not None else None,
     )
 
@@ -392,8 +380,8 @@ def _elapsed(workspace: Workspace, prompt_id: str, seen: Look) -> float | None:
     entry = seen.entry
     if entry is not None and entry.started_ms is not None and entry.ended_ms is not None:
         return round((entry.ended_ms - entry.started_ms) / 1000, 3)
-    if seen.state in ("gone", "unreachable"):
-        return None
+    if entry is not None or seen.state in ("gone", "unreachable"):
+        return None  # a server that does not tell when it ended: the moment of asking says nothing
     # Our own clock where we queued it; the server's otherwise, which may differ a little from ours.
     if (job := workspace.jobs.find(prompt_id)) is not None:
         return round(max(0.0, time.time() - job.queued_at), 1)

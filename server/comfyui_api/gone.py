@@ -13,7 +13,7 @@ from comfyui_api.repair import closest
 from comfyui_api.runs import HistoryEntry
 from comfyui_api.workspace import Connection, Workspace
 
-GoneReason: TypeAlias = Literal["deleted", "restarted", "not_arrived", "unknown_id"]
+GoneReason: TypeAlias = Literal["deleted", "restarted", "not_arrived", "unknown_id", "uncertain", "expired"]
 CLOCKS_APART = 30.0  # seconds by which the server's clock may differ from ours
 ASK_SECONDS = 3.0
 SHORTEST_START = 4  # characters of an id that may stand for it
@@ -25,7 +25,9 @@ async def why_gone(workspace: Workspace, connection: Connection, prompt_id: str)
     if job is None:
         return "unknown_id"
     if job.unsure:
-        return "not_arrived"
+        return "uncertain" if connection.client.names_runs else "not_arrived"
+    if connection.client.names_runs:
+        return "expired"
     events = connection.events
     if events.unbroken_since is not None and events.unbroken_since < job.queued_at:
         return "deleted"  # a restart would have ended the socket

@@ -22,7 +22,8 @@ class Job:
 
     `stopped`: taken out of the queue before it began, which leaves no trace on the server. `number` is the server's
     count of its prompts, which begins anew when it restarts. `doubled`: it arrived twice, and the second was taken out.
-    `unsure`: it was sent, and whether it arrived could not be told.
+    `unsure`: it was sent, and whether it arrived could not be told. `server` is an address without credentials,
+    `server_name` its name in servers.toml, by which they are found again.
     """
 
     prompt_id: str
@@ -34,6 +35,7 @@ class Job:
     number: float | None = None
     doubled: bool = False
     unsure: bool = False
+    server_name: str | None = None
 
 
 class Jobs:
@@ -58,6 +60,10 @@ class Jobs:
         self._mine[job.prompt_id] = job
         for oldest in list(self._mine)[:-KEPT]:
             del self._mine[oldest]
+
+    def forget(self, prompt_id: str) -> None:
+        """The run that was expected is known by another id, or is none."""
+        self._mine.pop(prompt_id, None)
 
     async def add(self, *jobs: Job) -> str | None:
         """Remember runs for later processes too. Others may add theirs at the same time.
@@ -101,6 +107,7 @@ def _job(prompt_id: str, entry: Any) -> Job | None:
         return None
     queued_at = entry.get("queued_at")
     project, name, number = entry.get("project"), entry.get("name"), entry.get("number")
+    server_name = entry.get("server_name")
     return Job(
         prompt_id=prompt_id,
         server=entry["server"],
@@ -111,4 +118,5 @@ def _job(prompt_id: str, entry: Any) -> Job | None:
         number=number if isinstance(number, int | float) else None,
         doubled=entry.get("doubled") is True,
         unsure=entry.get("unsure") is True,
+        server_name=server_name if isinstance(server_name, str) else None,
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import anyio.to_thread
 
-from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, ServerError
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, NotOffered, ServerError
 from comfyui_api.inventory import Inventory, update_classes
 from comfyui_api.inventory.saved import saved_classes
 from comfyui_api.node_class import NodeClasses
@@ -118,7 +118,10 @@ async def asked_again(connection: Connection, known: Known, names: set[str]) -> 
     """
     if len(names) > ASKED_SINGLY or known.node_classes is None:
         return await _refreshed(connection)
-    entries = {name: await connection.client.object_info_of(name) for name in sorted(names)}
+    try:
+        entries = {name: await connection.client.object_info_of(name) for name in sorted(names)}
+    except NotOffered:
+        return known  # it tells all of its classes or none; what is known is not old
     inventory = known.inventory
     try:
         if connection.inventory is not None and await anyio.to_thread.run_sync(

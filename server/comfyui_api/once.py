@@ -14,7 +14,16 @@ from typing import Any
 
 import anyio
 
-from comfyui_api.errors import ComfyFailed, ComfySilent, ComfyUnreachable, ServerError, UnexpectedReply
+from comfyui_api.errors import (
+    AlreadySent,
+    ComfyBusy,
+    ComfyFailed,
+    ComfySilent,
+    ComfyUnreachable,
+    ServerError,
+    UnexpectedReply,
+)
+from comfyui_api.exchange import Refused
 from comfyui_api.graph import Prompt
 from comfyui_api.jobs import Job
 from comfyui_api.runs import QueuedPrompt, QueueState
@@ -32,18 +41,31 @@ GLANCE_PAUSE = 0.2  # a busy queue changes often
 
 
 async def submit_once(
-    workspace: Workspace, connection: Connection, prompt: Prompt, job: Job, *, front: bool, ui: dict[str, Any] | None
+    workspace: Workspace,
+    connection: Connection,
+    prompt: Prompt,
+    job: Job,
+    *,
+    front: bool,
+    ui: dict[str, Any] | None,
+    spends_credits: bool = False,
 ) -> QueuedPrompt:
     """Send a prompt so that it runs once, also where the answer is lost, late or cannot be read.
 
     Raises ComfyUnreachable where it certainly was not sent, PromptRejected where the server refused it, and ComfySilent
-    with its id where it cannot be told whether it arrived.
+    with its id where it cannot be told whether it arrived. `spends_credits`: it has partner nodes.
     """
+    if connection.client.names_runs:
+        return await _submit_unnamed(
+            workspace, connection, prompt, job, front=front, ui=ui, spends_credits=spends_credits
+        )
     client, prompt_id = connection.client, job.prompt_id
     began, heard = time.monotonic(), connection.events.heard
     for attempt in range(1, SENDS + 1):
         try:
-            receipt = await client.queue_prompt(prompt, prompt_id=prompt_id, front=front, workflow=ui)
+            receipt = await client.queue_prompt(
+                prompt, prompt_id=prompt_id, front=front, workflow=ui, spends_credits=spends_credits
+            )
         except (ComfySilent, ComfyFailed, UnexpectedReply) as exc:
             trouble: ServerError = exc
         except ComfyUnreachable as exc:
@@ -73,6 +95,67 @@ async def submit_once(
     ) from trouble
 
 
+async def _submit_unnamed(
+    workspace: Workspace,
+    connection: Connection,
+    prompt: Prompt,
+    job: Job,
+    *,
+    front: bool,
+    ui: dict[str, Any] | None,
+    spends_credits: bool,
+) -> QueuedPrompt:
+    """Submit to a server that names its runs itself, so that a lost answer leaves no id to ask for.
+
+    Where the server counts a submission only once, it is sent again; where not, never. Then its runs are searched for
+    what was sent.
+    """
+    client, mark = connection.client, job.prompt_id
+    trouble: ServerError | None = None
+    for pause in PAUSES:
+        await anyio.sleep(pause)
+        try:
+            return await client.queue_prompt(
+                prompt, prompt_id=mark, front=front, workflow=ui, spends_credits=spends_credits
+            )
+        except AlreadySent as exc:
+            trouble = trouble or exc
+            break
+        except (ComfySilent, ComfyFailed, UnexpectedReply) as exc:
+            # Who is too busy for a key that counts once has not taken it, and who refuses it neither.
+            if (isinstance(exc, ComfyBusy) and client.counts_once) or isinstance(exc, Refused):
+                raise
+            trouble = exc
+        except ComfyUnreachable:
+            if trouble is None:
+                raise
+        if not client.counts_once:
+            break
+    assert trouble is not None
+    others = set(workspace.jobs.all()) - {mark}
+    try:
+        with anyio.fail_after(LOOK_UP_SECONDS):
+            found = await client.find_sent(mark, prompt, job.queued_at, others)
+    except TimeoutError:
+        raise _unknown_run(trouble, "Its runs could not be searched in time.") from trouble
+    except ServerError as exc:
+        raise _unknown_run(trouble, exc.message) from exc
+    if found is None:
+        if isinstance(trouble, ComfyBusy):
+            raise trouble
+        raise _unknown_run(trouble, "Among its newest runs there is none that is known to be this one.")
+    return QueuedPrompt(found, None)
+
+
+def _unknown_run(trouble: ServerError, searched: str) -> ComfySilent:
+    sent = "The server has had it" if isinstance(trouble, AlreadySent) else "It was sent"
+    return ComfySilent(
+        f"{trouble.message} {sent}, and whether it was queued cannot be told: {searched}",
+        "Do not queue it again yet: look for a run of this moment there (list_jobs, or the server's own page), as a "
+        "second one would be paid for too.",
+    )
+
+
 def _unknown_outcome(first: ServerError, prompt_id: str, then: ServerError) -> ComfySilent:
     return ComfySilent(
         f"{first.message} Whether the run {prompt_id} was queued cannot be told: {then.message}",
@@ -92,6 +175,17 @@ async def _has_arrived(connection: Connection, prompt_id: str, pauses: Sequence[
                 return True
         return False
     raise ComfySilent(f"It did not answer within {LOOK_UP_SECONDS:g} s.", "Wait a little.")
+
+
+async def found_again(workspace: Workspace, connection: Connection, job: Job) -> str | None:
+    """The server's own id of a run whose answer was lost, where its runs show now which it is. It is noted."""
+    found: str | None = None
+    with anyio.move_on_after(LOOK_UP_SECONDS), suppress(ServerError):
+        others = set(workspace.jobs.all()) - {job.prompt_id}
+        found = await connection.client.find_sent(job.prompt_id, {}, job.queued_at, others)
+    if found is not None:
+        await workspace.jobs.add(replace(job, prompt_id=found, unsure=False))
+    return found
 
 
 async def _stands(connection: Connection, prompt_id: str) -> bool:
@@ -123,7 +217,7 @@ async def take_out_double(
         if not waits or (queue.times(prompt_id) < 2 and await connection.client.history(prompt_id) is None):
             return False
         await connection.client.delete_pending([prompt_id])  # takes out one of them (execution.py, delete_queue_item)
-    job = workspace.jobs.find(prompt_id) or Job(prompt_id, connection.url, time.time())
+    job = workspace.jobs.find(prompt_id) or Job(prompt_id, connection.url, time.time(), server_name=connection.name)
     await workspace.jobs.add(replace(job, doubled=True))
     return True
 

@@ -25,8 +25,11 @@ def project_folder(home: Path, project: str) -> Path:
     return folder
 
 
-def manifest_url(home: Path, project: str) -> str | None:
-    """`comfyui_url` of projects/{project}/manifest.yaml, or None where there is no manifest or no such key."""
+def manifest_server(home: Path, project: str) -> str | None:
+    """`comfyui_url` of projects/{project}/manifest.yaml: an address, or a name in servers.toml.
+
+    None where there is no manifest or no such key. Raises FileProblem.
+    """
     path = project_folder(home, project) / "manifest.yaml"
     try:
         text = path.read_text(encoding="utf-8")

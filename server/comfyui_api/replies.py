@@ -36,10 +36,10 @@ def json_object(raw: Any) -> dict[str, Any]:
 
 
 def names(raw: Any) -> list[str]:
-    return [item for item in _list(raw) if isinstance(item, str)]
+    return [item for item in list_of(raw) if isinstance(item, str)]
 
 
-def _list(raw: Any) -> list[Any]:
+def list_of(raw: Any) -> list[Any]:
     if not isinstance(raw, list):
         raise TypeError(f"a list was expected, not {type(raw).__name__}")
     return raw
@@ -48,7 +48,7 @@ def _list(raw: Any) -> list[Any]:
 def file_sizes(raw: Any) -> dict[str, int]:
     """/experiment/models/{folder} as {file: bytes}. Of a name in several paths the first counts, as in loading it."""
     sizes: dict[str, int] = {}
-    for item in _list(raw):
+    for item in list_of(raw):
         name, size = (item.get("name"), item.get("size")) if isinstance(item, dict) else (None, None)
         if isinstance(name, str) and type(size) is int and 0 <= size < 2**62:
             sizes.setdefault(name, size)
@@ -93,7 +93,7 @@ def queue_item(raw: Any, *, running: bool) -> QueueItem:
         number=float(raw[0]),
         prompt_id=str(raw[1]),
         prompt=prompt if running else {},
-        created_ms=_whole(extra.get("create_time")),
+        created_ms=whole(extra.get("create_time")),
         client_id=_text(extra.get("client_id")),
         text=first_text(prompt),
     )
@@ -104,9 +104,9 @@ def listed_jobs(raw: Any) -> QueueState | None:
     if json_object(raw.get("pagination") or {}).get("has_more"):
         return None
     running, pending = list[QueueItem](), list[QueueItem]()
-    for job in _list(raw["jobs"]):
+    for job in list_of(raw["jobs"]):
         if job["status"] in ("pending", "in_progress"):
-            number, created = float(job.get("priority") or 0), _whole(job.get("create_time"))
+            number, created = float(job.get("priority") or 0), whole(job.get("create_time"))
             item = QueueItem(number, str(job["id"]), {}, created)
             (pending if job["status"] == "pending" else running).append(item)
     return in_order(running, pending)
@@ -122,7 +122,7 @@ def history_entries(raw: Any) -> list[HistoryEntry]:
     return [history_entry(prompt_id, entry) for prompt_id, entry in json_object(raw).items()]
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
     return value if isinstance(value, int) and 0 < value < 2**53 else None
 
 
@@ -203,7 +203,7 @@ def saved_workflows(raw: Any) -> list[SavedWorkflowFile]:
     Times are in seconds, in recent versions in milliseconds. Hidden files are the editor's own (bookmarks).
     """
     found = {}
-    for item in _list(raw):
+    for item in list_of(raw):
         told = item if isinstance(item, dict) else {}
         path = told.get("path") if told else item[0] if isinstance(item, list) and item else item
         name = path if isinstance(path, str) else ""
@@ -243,8 +243,8 @@ def history_entry(prompt_id: str, raw: Any) -> HistoryEntry:
     elif "execution_interrupted" in by_name:
         state, error = "interrupted", None
     else:
-        state, error = "failed", _execution_error(by_name.get("execution_error", {}))
-    files, texts = _outputs(entry.get("outputs") or {})
+        state, error = "failed", execution_error(by_name.get("execution_error", {}))
+    files, texts = outputs(entry.get("outputs") or {})
     stamps = [data["timestamp"] for _, data in messages if isinstance(data.get("timestamp"), int)]
     item = entry.get("prompt")
     prompt = item[2] if isinstance(item, list) and len(item) > 2 and isinstance(item[2], dict) else {}
@@ -263,7 +263,7 @@ def history_entry(prompt_id: str, raw: Any) -> HistoryEntry:
         ended_ms=max(stamps, default=None),
         number=number,
         client_id=_text(extra.get("client_id")),
-        created_ms=_whole(extra.get("create_time")),
+        created_ms=whole(extra.get("create_time")),
         text=first_text(prompt),
         workflow=_workflow(extra.get("extra_pnginfo")),
     )
@@ -274,15 +274,15 @@ def _workflow(pnginfo: Any) -> dict[str, Any] | None:
     return workflow if isinstance(workflow, dict) else None
 
 
-def _execution_error(data: dict[str, Any]) -> ExecutionError:
+def execution_error(data: dict[str, Any]) -> ExecutionError:
     trace = data.get("traceback")
     inputs = data.get("current_inputs")  # a list, where there was no node to have any
     executed = data.get("executed")
     return ExecutionError(
-        node_id=str(data.get("node_id", ""))[:WORDS_KEPT],
-        class_type=str(data.get("node_type", ""))[:WORDS_KEPT],
-        exception_type=str(data.get("exception_type", ""))[:WORDS_KEPT],
-        exception_message=str(data.get("exception_message", "")).strip(),
+        node_id=_told(data, "node_id")[:WORDS_KEPT],
+        class_type=_told(data, "node_type")[:WORDS_KEPT],
+        exception_type=_told(data, "exception_type")[:WORDS_KEPT],
+        exception_message=_told(data, "exception_message").strip(),
         traceback=tuple(str(line) for line in trace) if isinstance(trace, list) else (),
         inputs={str(name): tuple(values) for name, values in inputs.items() if isinstance(values, list)}
         if isinstance(inputs, dict)
@@ -291,7 +291,11 @@ def _execution_error(data: dict[str, Any]) -> ExecutionError:
     )
 
 
-def _outputs(raw: dict[str, Any]) -> tuple[tuple[OutputFile, ...], tuple[OutputText, ...]]:
+def _told(data: dict[str, Any], key: str) -> str:
+    return "" if data.get(key) is None else str(data[key])
+
+
+def outputs(raw: dict[str, Any]) -> tuple[tuple[OutputFile, ...], tuple[OutputText, ...]]:
     """Everything in an entry's outputs that is a file or a text, whatever key a node put it under."""
     files, texts = [], []
     for node_id, by_key in raw.items():

@@ -53,8 +53,23 @@ class InventoryInfo:
     models: int
 
 
+@dataclass(frozen=True)
+class OtherServer:
+    """A configured server besides the default one. `server` is its name, `devices` what they are with their free VRAM,
+    `reason` why it is not online."""
+
+    server: str
+    url: str
+    kind: str
+    online: bool
+    comfyui_version: str | None = None
+    devices: list[str] | None = None
+    queue: QueueCounts | None = None
+    reason: str | None = None
+
+
 class Status(ToolResult):
-    """check_status. VRAM in bytes."""
+    """check_status. VRAM in bytes. `servers`: the other configured ones, in short, where no server was named."""
 
     online: bool
     server: str
@@ -68,6 +83,26 @@ class Status(ToolResult):
     offline_reason: str | None = None
     still_works: list[str] | None = None
     notes: list[str] | None = None
+    servers: list[OtherServer] | None = None
+
+
+@dataclass(frozen=True)
+class ServerVerdict:
+    """How a workflow fares on one of several servers. `valid` is left out where nothing could be told, and `reason`
+    says why. `online`: it answers now, with `waiting` runs in its queue; else it is judged by what was last known.
+    `node_classes`, the `packs` that have them, and `models` (folder/file) are missing there; `other` counts the errors
+    of other kinds."""
+
+    server: str
+    online: bool
+    valid: bool | None = None
+    waiting: int | None = None
+    errors: int | None = None
+    node_classes: list[str] | None = None
+    packs: list[str] | None = None
+    models: list[str] | None = None
+    other: dict[str, int] | None = None
+    reason: str | None = None
 
 
 class Validation(ToolResult):
@@ -75,7 +110,9 @@ class Validation(ToolResult):
     lose, where others are sound (allow_partial runs those). `repair`: what to install, download or update, over all
     findings. `notes`: what the conversion of a UI workflow dropped,
     repaired or could not know; `inputs`: what queue_workflow's inputs can set in it, with the values as they are, those
-    worth changing first."""
+    worth changing first.
+
+    Of several servers: `servers`, the best first, and the rest of the answer is about that one."""
 
     valid: bool
     format: Literal["api", "ui"]
@@ -87,6 +124,7 @@ class Validation(ToolResult):
     inputs: dict[str, Any] | None = None
     checked: list[str]
     not_checked: list[str]
+    servers: list[ServerVerdict] | None = None
 
 
 class Submission(ToolResult):
@@ -175,7 +213,7 @@ class RunStatus(ToolResult):
     server: str
     states: dict[str, int] | None = None
     runs: list[RunSummary] | None = None
-    gone_reason: Literal["deleted", "restarted", "not_arrived", "unknown_id"] | None = None
+    gone_reason: Literal["deleted", "restarted", "not_arrived", "unknown_id", "uncertain", "expired"] | None = None
     no_outputs_reason: Literal["blocked", "cached", "websocket_only"] | None = None
     queue_position: int | None = None
     progress: ProgressInfo | None = None

@@ -13,6 +13,15 @@ FINAL_STATES: frozenset[str] = frozenset({"completed", "failed", "interrupted", 
 ATTENTION: tuple[RunState, ...] = ("unreachable", "running", "queued", "failed", "gone", "interrupted", "completed")
 
 
+ASSET = "asset:"
+
+
+def asset_value(asset: str) -> str:
+    """What stands in a prompt for a file that the server keeps under an id (API v2); it is put in its form there when
+    the prompt is sent."""
+    return f"{ASSET}{asset}"
+
+
 @dataclass(frozen=True)
 class Device:
     name: str
@@ -71,13 +80,14 @@ class QueueState:
 
 @dataclass(frozen=True)
 class OutputFile:
-    """One file that a run left on the server."""
+    """One file that a run left on the server. `asset`: the id under which a server without folders keeps it."""
 
     node_id: str
     kind: str
     filename: str
     subfolder: str
     type: FolderType
+    asset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,13 +131,16 @@ class HistoryEntry:
     text: str | None = None
     workflow: Mapping[str, Any] | None = None
     """The UI graph that went along with the prompt."""
+    output_count: int | None = None
+    """How many outputs there are, where the entry comes from a list that leaves them out."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far the node that is running has come, and how many nodes have finished before it, where that is told.
 
-    `rate` is in steps a second, once two steps of this node have been seen.
+    `rate` is in steps a second, once two steps of this node have been seen. `share`, from 0 to 1, is how much of the
+    whole run is done, and `class_type` the node's class, where the server tells them.
     """
 
     node_id: str
@@ -135,6 +148,8 @@ class Progress:
     max: float
     finished_nodes: int | None = None
     rate: float | None = None
+    share: float | None = None
+    class_type: str | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -188,9 +203,12 @@ class UploadedFile:
     name: str
     subfolder: str
     type: str
+    asset: str | None = None
 
     @property
     def value(self) -> str:
         """What a loader node's input takes for this file."""
+        if self.asset is not None:
+            return asset_value(self.asset)
         path = f"{self.subfolder}/{self.name}" if self.subfolder else self.name
         return path if self.type == "input" else f"{path} [{self.type}]"

@@ -9,12 +9,12 @@ from functools import partial
 
 import anyio
 
+from comfyui_api.comfy_server import Look
 from comfyui_api.errors import InvalidArgument
 from comfyui_api.follow import (
     LONGEST_WAIT,
     LOOK_SECONDS,
     POLL_SECONDS,
-    Look,
     Report,
     failure_of,
     in_time,
@@ -51,7 +51,7 @@ async def poll_results(
             began = time.monotonic()
             open_ids = [each for each in ids if each not in ended]
             patience = max(LOOK_SECONDS, deadline - began)
-            asked = await in_time(connection, patience, partial(_looks, connection, open_ids))
+            asked = await in_time(connection, patience, partial(connection.client.looks, open_ids))
             looks = dict.fromkeys(open_ids, asked) if isinstance(asked, Look) else asked
             looks = {each: with_what_we_know(workspace, connection, each, seen) for each, seen in looks.items()}
             ended |= {each: seen for each, seen in looks.items() if seen.state in FINAL_STATES}
@@ -68,38 +68,6 @@ async def poll_results(
             while (rest := until - time.monotonic()) > 0:
                 if not await watch.changed(rest) or watch.may_have_ended():
                     break
-
-
-async def _looks(connection: Connection, ids: Sequence[str]) -> dict[str, Look]:
-    """Where each of the runs stands: two looks at the queue for all of them, and one at each that is not in it.
-
-    As in follow.look: what is neither in the history, nor in the queue after that, nor in the history then, is gone.
-    """
-    client = connection.client
-    seen = await _in_queue(connection, ids)
-    missing = []
-    for each in ids:
-        if each not in seen:
-            if (entry := await client.history(each)) is not None:
-                seen[each] = Look(entry.state, entry)
-            else:
-                missing.append(each)
-    if missing:
-        seen |= await _in_queue(connection, missing)
-        for each in missing:
-            if each not in seen:
-                entry = await client.history(each)
-                seen[each] = Look(entry.state, entry) if entry is not None else Look("gone")
-    return seen
-
-
-async def _in_queue(connection: Connection, ids: Sequence[str]) -> dict[str, Look]:
-    queue, wanted = await connection.client.queue(), set(ids)
-    found = {item.prompt_id: Look("running", item=item) for item in queue.running if item.prompt_id in wanted}
-    for position, item in enumerate(queue.pending):
-        if item.prompt_id in wanted and item.prompt_id not in found:
-            found[item.prompt_id] = Look("queued", item=item, position=position)
-    return found
 
 
 def _summed_up(connection: Connection, ids: Sequence[str], looks: dict[str, Look]) -> RunStatus:

@@ -4,22 +4,52 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from comfyui_api.errors import ComfyUnreachable, ServerError
+import anyio
+
+from comfyui_api.errors import ComfyUnreachable, FileProblem, InvalidArgument, NotOffered, ServerError
 from comfyui_api.inventory import Inventory
-from comfyui_api.results import InventoryInfo, QueueCounts, Status
+from comfyui_api.others import ask_others
+from comfyui_api.results import InventoryInfo, OtherServer, QueueCounts, Status
+from comfyui_api.runs import QueueState
 from comfyui_api.stocktake import refresh_inventory
-from comfyui_api.workspace import Workspace
+from comfyui_api.workspace import Connection, Workspace
 
 
 async def check_status(workspace: Workspace, server: str | None, *, refresh: bool) -> Status:
-    """The state of a server. An inventory is made where there is none of the server's own telling yet, or when
-    `refresh` asks for it."""
+    """The state of a server; where none is named, of the default one, and in short of the other configured ones.
+
+    An inventory is made where there is none of the server's own telling yet, or when `refresh` asks for it.
+    """
+    if server is not None:
+        return await _status(workspace, server, refresh=refresh)
+    workspace.connect()  # what is wrong with the setting itself is said before anything is asked
+    others: list[OtherServer] = []
+    notes: list[str] = []
+
+    async def ask() -> None:
+        try:
+            others.extend(await ask_others(workspace))
+        except (InvalidArgument, FileProblem) as exc:
+            notes.append(str(exc))
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            status = await _status(workspace, None, refresh=refresh)
+    except BaseExceptionGroup as group:  # as it was raised: the group is ours
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+    return status.model_copy(update={"servers": others or None, "notes": [*(status.notes or ()), *notes] or None})
+
+
+async def _status(workspace: Workspace, server: str | None, *, refresh: bool) -> Status:
     connection = workspace.connect(server)
     inventory, trouble = workspace.known_inventory(connection)
     notes = [trouble] if trouble else []
     try:
         stats = await connection.client.system_stats()
-        queue = await connection.client.queue()
+        queue = await _queue(connection)
     except ServerError as exc:
         return Status(
             online=False,
@@ -42,15 +72,27 @@ async def check_status(workspace: Workspace, server: str | None, *, refresh: boo
     return Status(
         online=True,
         server=connection.url,
-        comfyui_version=stats.comfyui_version,
-        os=stats.os,
-        python_version=stats.python_version,
-        pytorch_version=stats.pytorch_version,
+        comfyui_version=_told(stats.comfyui_version),
+        os=_told(stats.os),
+        python_version=_told(stats.python_version),
+        pytorch_version=_told(stats.pytorch_version),
         devices=list(stats.devices),
-        queue=QueueCounts(len(queue.running), len(queue.pending)),
+        queue=QueueCounts(len(queue.running), len(queue.pending)) if queue is not None else None,
         inventory=_info(inventory),
         notes=notes or None,
     )
+
+
+async def _queue(connection: Connection) -> QueueState | None:
+    """What runs and waits; None where this kind of server does not tell."""
+    try:
+        return await connection.client.queue()
+    except NotOffered:
+        return None
+
+
+def _told(words: str) -> str | None:
+    return None if words == "unknown" else words
 
 
 def _still_works(reason: ServerError, inventory: Inventory | None) -> list[str]:

@@ -11,8 +11,9 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from comfyui_api.client import RETRY_SECONDS, ComfyClient
-from comfyui_api.errors import ComfySilent, FileProblem, InvalidArgument, ServerError
+from comfyui_api.comfy_server import ComfyServer
+from comfyui_api.errors import ComfySilent, FileProblem, InvalidArgument, NotOffered, ServerError
+from comfyui_api.exchange import RETRY_SECONDS
 from comfyui_api.inventory import ClassWriter, Inventory, Stock, keep, temporary_classes, unkept
 from comfyui_api.inventory.saved import write_saved_classes
 from comfyui_api.runs import SystemStats
@@ -71,7 +72,7 @@ async def _refresh(connection: Connection) -> Refreshed:
     return Refreshed(connection.inventory, remarks=remarks)
 
 
-async def _write_classes(client: ComfyClient, classes: ClassWriter) -> None:
+async def _write_classes(client: ComfyServer, classes: ClassWriter) -> None:
     async def write() -> None:
         async with aclosing(client.object_info()) as pieces:
             async for entries in pieces:
@@ -86,13 +87,15 @@ async def _write_classes(client: ComfyClient, classes: ClassWriter) -> None:
         raise
 
 
-async def _stock(client: ComfyClient, stats: SystemStats | None) -> tuple[Stock, tuple[str, ...]]:
+async def _stock(client: ComfyServer, stats: SystemStats | None) -> tuple[Stock, tuple[str, ...]]:
     """What a server has beside its node classes, and which parts of it could not be asked."""
     remarks: list[str] = []
 
     async def told(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
         try:
             return await ask()
+        except NotOffered:
+            return None
         except ServerError as exc:
             remarks.append(f"{what} could not be asked: {exc}")
             return None

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 
 from comfyui_api.errors import (
+    ComfyBusy,
     ComfySilent,
     ComfyUnreachable,
     InvalidArgument,
@@ -29,7 +30,7 @@ from comfyui_api.prepare import Prepared, load_workflow, place_of, prepare, some
 from comfyui_api.repair import with_fixes
 from comfyui_api.results import Submission
 from comfyui_api.runs import QueuedPrompt
-from comfyui_api.validate import dropped_outputs, output_nodes, stops_the_server
+from comfyui_api.validate import dropped_outputs, output_nodes, partner_nodes, stops_the_server
 from comfyui_api.validate.own_checks import PREFIX, is_file, is_free
 from comfyui_api.verdict import Verdict, judge
 from comfyui_api.workflow_files import LoadedWorkflow
@@ -144,14 +145,29 @@ async def _send(
     Raises what submit_once does; a run whose arrival cannot be told is noted before.
     """
     project, name = _place_of(workspace, order, loaded)
-    job = Job(str(uuid.uuid4()), connection.url, time.time(), project, name)
+    job = Job(str(uuid.uuid4()), connection.url, time.time(), project, name, server_name=connection.name)
     workspace.jobs.expect(job)
     try:
-        receipt = await submit_once(workspace, connection, ready.sending, job, front=order.front, ui=ready.prepared.ui)
+        receipt = await submit_once(
+            workspace,
+            connection,
+            ready.sending,
+            job,
+            front=order.front,
+            ui=ready.prepared.ui,
+            spends_credits=bool(partner_nodes(ready.sending, ready.verdict.node_classes)),
+        )
+    except ComfyBusy:
+        workspace.jobs.forget(job.prompt_id)  # the server did not take it
+        raise
     except ComfySilent:
         await workspace.jobs.add(replace(job, unsure=True))  # it may have arrived: a later process must find it too
         raise
-    return _Sent(replace(job, prompt_id=receipt.prompt_id, number=receipt.number), receipt, ready)
+    noted = replace(job, prompt_id=receipt.prompt_id, number=receipt.number)
+    if receipt.prompt_id != job.prompt_id:  # the server names its runs itself
+        workspace.jobs.forget(job.prompt_id)
+        workspace.jobs.expect(noted)
+    return _Sent(noted, receipt, ready)
 
 
 def _place_of(workspace: Workspace, order: Order, loaded: LoadedWorkflow) -> tuple[str | None, str]:
@@ -328,6 +344,8 @@ async def _queued(workspace: Workspace, connection: Connection, sent: _Sent, tro
 async def _position(workspace: Workspace, connection: Connection, prompt_id: str) -> tuple[int | None, bool]:
     """(how many runs wait before this one, whether a second one of it was taken out)."""
     client = connection.client
+    if client.names_runs:
+        return (await client.look(prompt_id)).position, False
     if client.has_large_queue:
         # Only how many there are: all of it would take the server seconds to tell. One of them is running.
         remaining = await client.queue_remaining()

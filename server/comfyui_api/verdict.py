@@ -7,14 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from comfyui_api.dynamic_inputs import DYNAMIC_GROUP
-from comfyui_api.errors import ComfyUnreachable, ServerError
+from comfyui_api.errors import ComfyUnreachable, NotOffered, ServerError
 from comfyui_api.findings import Finding, Repair, errors_in
 from comfyui_api.graph import Prompt
 from comfyui_api.known import Known, asked_again, classes_of, told_by_file, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.prepare import Prepared, load_workflow, overridable, prepare
 from comfyui_api.results import Validation
-from comfyui_api.validate import LookedUp, dropped_outputs, files_to_look_up, output_nodes, validate_prompt
+from comfyui_api.validate import (
+    PARTNER_NODE,
+    LookedUp,
+    dropped_outputs,
+    files_to_look_up,
+    output_nodes,
+    validate_prompt,
+)
 from comfyui_api.validate.files import LoadValue
 from comfyui_api.validate.links import wildcard_links
 from comfyui_api.workflow_files import INLINE
@@ -34,6 +41,7 @@ class Verdict:
     repair: Repair = field(default_factory=Repair)
     unreachable: str | None = None
     """That nobody listens at the server's address, where it is so."""
+    online: bool = True
 
     @property
     def plan(self) -> Repair | None:
@@ -48,6 +56,14 @@ async def validate_workflow(
 
     Raises ComfyUnreachable where neither a server nor an inventory can tell anything.
     """
+    validation, _ = await examine(workspace, workflow, server, object_info)
+    return validation
+
+
+async def examine(
+    workspace: Workspace, workflow: str | dict[str, Any], server: str | None, object_info: str | None = None
+) -> tuple[Validation, Verdict]:
+    """The verdict as it is told, and what it rests on. See validate_workflow."""
     connection = workspace.connect(server)
     loaded = await load_workflow(workspace, connection, workflow)
     given = told_by_file(workspace.readable(object_info)) if object_info is not None else None
@@ -65,7 +81,7 @@ async def validate_workflow(
     outputs = output_nodes(prepared.prompt, classes_of(known))
     dropped = dropped_outputs(prepared.prompt, verdict.findings, classes_of(known))
     inputs = await _inputs(connection, known, prepared)
-    return Validation(
+    validation = Validation(
         valid=not errors_in(verdict.findings),
         format=loaded.format,
         source=loaded.source,
@@ -77,6 +93,7 @@ async def validate_workflow(
         checked=verdict.checked,
         not_checked=verdict.not_checked,
     )
+    return validation, verdict
 
 
 async def _inputs(connection: Connection, known: Known, prepared: Prepared) -> dict[str, Any]:
@@ -100,6 +117,7 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, pr
         return Verdict([], [], [f"nothing is known of the server. {known.trouble or ''}".strip()], None)
     known, findings = await _validated(connection, known, prompt, {})
     files: dict[str, bool] = {}
+    untold: dict[str, bool] = {}
     try:
         if known.online and not known.fresh and errors_in(findings):
             named = {finding.class_type for finding in errors_in(findings) if finding.class_type}
@@ -107,16 +125,20 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, pr
             known, findings = await _validated(connection, known, prompt, {})
         if known.online:
             for place in files_to_look_up(prompt, classes_of(known)):
-                files[place.value] = files.get(place.value) or await _exists(connection, known, place)
+                try:
+                    files[place.value] = files.get(place.value) or await _exists(connection, known, place)
+                except NotOffered:
+                    untold[place.value] = True  # it may be there: that is not found fault with, and said
     except ServerError as exc:
         nobody = isinstance(exc, ComfyUnreachable)
         known = replace(known, online=False, trouble=str(exc), unreachable=nobody)
-    if files:
-        known, findings = await _validated(connection, known, prompt, files)
+    if files or untold:
+        known, findings = await _validated(connection, known, prompt, files | untold)
     from comfyui_api.mend import mend  # noqa: PLC0415  # with all that it knows: the server starts without it
 
     ui = prepared.ui if prepared.ui is not None else prepared.loaded.content
     findings, repair = await mend(workspace, connection, known, prompt, ui, findings)
+    findings = [_with_account(finding, has_key=connection.client.has_account_key) for finding in findings]
     return Verdict(
         findings,
         [_rests_on(connection, known)],
@@ -124,7 +146,18 @@ async def judge(workspace: Workspace, connection: Connection, prompt: Prompt, pr
         known.node_classes,
         repair,
         known.trouble if known.unreachable else None,
+        known.online,
     )
+
+
+def _with_account(finding: Finding, *, has_key: bool) -> Finding:
+    """A partner node's finding with whether its run will be paid for."""
+    if finding.code != PARTNER_NODE:
+        return finding
+    if has_key:
+        return replace(finding, message=f"{finding.message} The account's key will be sent along.")
+    words = "No key of an account is set, so that it will fail: set COMFYUI_API_KEY to one of platform.comfy.org."
+    return replace(finding, message=f"{finding.message} {words}")
 
 
 async def _validated(

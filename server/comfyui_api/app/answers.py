@@ -27,6 +27,7 @@ THE_REST = {
     "models": "give more words or a lower limit",
     "templates": "give more words or a lower limit",
     "nodes": "give more words or a lower limit",
+    "servers": "name some of them",
     "repair.packs": "install these and validate again",
     "repair.models": "get these and validate again",
 }

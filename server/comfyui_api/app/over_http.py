@@ -18,8 +18,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from comfyui_api.app import build_server
-from comfyui_api.client import is_loopback
 from comfyui_api.errors import InvalidArgument
+from comfyui_api.transport import is_loopback
 from comfyui_api.workspace import open_workspace, read_settings
 
 PATH = "/mcp"

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 
 from comfyui_api.cli.workplace import do
 from comfyui_api.errors import ComfyError
-from comfyui_api.workspace import Workspace, read_servers
+from comfyui_api.servers import read_servers
+from comfyui_api.workspace import Workspace
 
 MOST = 200
 
 
 def servers(incomplete: str) -> list[str]:
-    return _known(incomplete, lambda space: read_servers(space.home, space.config))
+    return _known(incomplete, lambda space: read_servers(space.home, space.servers.config))
 
 
 def projects(incomplete: str) -> list[str]:

@@ -21,7 +21,7 @@ from comfyui_api.follow import Report, look, shorten
 from comfyui_api.gone import why_gone
 from comfyui_api.previews import dimensions
 from comfyui_api.results import Delivery, Link, MissingFile, RunDelivery, SavedFile
-from comfyui_api.runs import ATTENTION, HistoryEntry, OutputFile, RunState, SystemStats
+from comfyui_api.runs import ATTENTION, HistoryEntry, OutputFile, RunState, SystemStats, asset_value
 from comfyui_api.workspace import Connection, Workspace
 
 __all__ = ["fetch", "get_output", "load_value"]
@@ -207,9 +207,9 @@ async def _with_sidecars(
 
 def _each_once(files: Iterable[OutputFile]) -> list[OutputFile]:
     """The files without those that are named again: a node that shows what another one saved names the same file."""
-    found: dict[tuple[str, str, str], OutputFile] = {}
+    found: dict[tuple[str, str, str, str | None], OutputFile] = {}
     for file in files:
-        found.setdefault((file.filename, file.subfolder, file.type), file)
+        found.setdefault((file.filename, file.subfolder, file.type, file.asset), file)
     return list(found.values())
 
 
@@ -237,6 +237,8 @@ def _described(path: Path, file: OutputFile, prompt_id: str | None) -> SavedFile
 
 def load_value(file: OutputFile) -> str:
     """What a loader node takes to go on from an output on the same server (folder_paths.py, annotated paths)."""
+    if file.asset is not None:
+        return asset_value(file.asset)
     path = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
     return f"{path} [{file.type}]"
 
@@ -282,7 +284,8 @@ def _message(basket: _Basket, shown: Shown) -> str:
 
 async def _nothing(workspace: Workspace, connection: Connection, prompt_id: str, state: RunState) -> str:
     if state == "gone" and workspace.jobs.find(prompt_id) is not None:
-        return f"{_WHY_GONE[await why_gone(workspace, connection, prompt_id)]} {_LOST}"
+        why = await why_gone(workspace, connection, prompt_id)
+        return _KEPT_NO_LONGER if connection.client.names_runs else f"{_WHY_GONE[why]} {_LOST}"
     return _NOTHING_YET.get(state, "The run has no outputs; poll_result tells why.")
 
 
@@ -290,8 +293,13 @@ _WHY_GONE = {
     "deleted": "The run was deleted on the server.",
     "restarted": "ComfyUI restarted since, and no longer knows this run.",
     "unknown_id": "The server no longer knows this run.",
+    "expired": "The server no longer has this run: it keeps runs for some time only, or it was deleted there.",
     None: "The server no longer knows this run: ComfyUI restarted, or the run was deleted there.",
 }
+_KEPT_NO_LONGER = (
+    "The server no longer has this run: it keeps runs for some time only, or it was deleted there. Queue the workflow "
+    "again to get the files."
+)
 _LOST = (
     "Its temporary pictures (PreviewImage) are lost; what it saved before is still in ComfyUI's output folder. Queue "
     "the workflow again to get the files."

@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeAlias
 
 import anyio.to_thread
 
-from comfyui_api.client import ComfyClient
+from comfyui_api.comfy_server import ComfyServer
 from comfyui_api.errors import ComfySilent, FileGone, FileProblem, UnexpectedReply
 from comfyui_api.media import intruder
 from comfyui_api.runs import OutputFile
@@ -26,7 +26,7 @@ UNANNOUNCED_LIMIT = 8 * 2**30
 
 
 async def fetch(
-    client: ComfyClient, file: OutputFile, folder: Path, *, limit: int = UNANNOUNCED_LIMIT, tell: Tell | None = None
+    client: ComfyServer, file: OutputFile, folder: Path, *, limit: int = UNANNOUNCED_LIMIT, tell: Tell | None = None
 ) -> Path:
     """Stream one file of the server into a folder. Returns where it stands: never over another file.
 
@@ -56,8 +56,8 @@ def askable(file: OutputFile) -> bool:
     return bool(file.filename) and len(place) <= NAME_LIMIT
 
 
-async def _download(client: ComfyClient, file: OutputFile, temporary: Path, limit: int, tell: Tell | None) -> None:
-    async with client.view(file.filename, file.subfolder, file.type) as response:
+async def _download(client: ComfyServer, file: OutputFile, temporary: Path, limit: int, tell: Tell | None) -> None:
+    async with client.view(file.filename, file.subfolder, file.type, file.asset) as response:
         announced = response.headers.get("content-length")
         # The length of a compressed answer is that of what travels.
         length = int(announced) if announced is not None and "content-encoding" not in response.headers else None

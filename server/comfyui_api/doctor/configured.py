@@ -15,8 +15,9 @@ from comfyui_api.doctor.check import Check
 from comfyui_api.errors import ComfyError
 from comfyui_api.fetch_models import installation_of
 from comfyui_api.repair import did_you_mean
+from comfyui_api.servers import usable_url
 from comfyui_api.settings import Settings
-from comfyui_api.workspace import Workspace, config_file, read_settings, usable_url
+from comfyui_api.workspace import Workspace, config_file, read_settings
 
 PREFIX = "COMFYUI_API_"
 # Read elsewhere than in the settings.

@@ -11,11 +11,12 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import anyio
 
-from comfyui_api.client import is_private
 from comfyui_api.doctor.check import Check, State
 from comfyui_api.errors import ComfyError
 from comfyui_api.inventory import read_head
-from comfyui_api.workspace import Connection, Workspace, read_servers
+from comfyui_api.servers import read_servers
+from comfyui_api.transport import is_private
+from comfyui_api.workspace import Connection, Workspace
 
 PATIENCE = 10.0  # seconds for one server; all are asked side by side
 SLOW = 1.0  # seconds
@@ -28,7 +29,7 @@ async def check_servers(workspace: Workspace, environment: Mapping[str, str]) ->
     checks: dict[str | None, list[Check]] = {None: []}
     names: list[str | None] = [None]
     try:
-        names += sorted(read_servers(workspace.home, workspace.config))
+        names += sorted(read_servers(workspace.home, workspace.servers.config))
     except ComfyError as exc:
         checks[None].append(Check("servers", "problem", exc.message, exc.next_step or None))
     async with anyio.create_task_group() as tasks:

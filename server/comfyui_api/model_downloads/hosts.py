@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import httpx2
 
-from comfyui_api.client import is_loopback
 from comfyui_api.errors import InvalidArgument, NotPermitted
+from comfyui_api.transport import is_loopback
 
 # The hosts that references/models.md links to, and those that they send a download on to: Hugging Face's as its
 # /.well-known/meta.json names them, GitHub's for releases and raw files, Civitai's two storages, ModelScope's.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from comfyui_api import saving, submit, verdict
+from comfyui_api import fleet, saving, submit
 from comfyui_api.results import SavedWorkflow, Submission, Validation
 from comfyui_api.tools.server import Server
 from comfyui_api.workspace import Workspace
@@ -19,12 +19,17 @@ Workflow = Annotated[
     ),
 ]
 
+Servers = Annotated[
+    str | list[str] | None,
+    Field(description='Also a list, or "all": which of them can run it'),
+]
 
-async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Server = None) -> Validation:
+
+async def validate_workflow(workspace: Workspace, workflow: Workflow, server: Servers = None) -> Validation:
     """Tell what ComfyUI would refuse and what would fail, without running anything: each finding with its fix, and
     `repair`: packs to install, models to download, updates, with commands and links to propose to the user. Works
     offline too. queue_workflow validates by itself; use this before, or while building a workflow."""
-    return await verdict.validate_workflow(workspace, workflow, server)
+    return await fleet.validate_workflow(workspace, workflow, server)
 
 
 async def queue_workflow(

@@ -27,6 +27,9 @@ _NONE: Mapping[str, bool] = MappingProxyType({})
 _MISNAMED = 0.8  # likeness from which an unknown input counts as a name gone wrong; below, it is the editor's own
 
 
+PARTNER_NODE = "partner_node"
+
+
 class LookedUp(NamedTuple):
     """A file of a loader node that is among no options: only the server can tell whether it is there."""
 
@@ -78,6 +81,15 @@ def output_nodes(prompt: Prompt, node_classes: NodeClasses) -> list[str]:
         if node_class is not None and node_class.is_output_node:
             found.append(node_id)
     return found
+
+
+def partner_nodes(prompt: Prompt, node_classes: NodeClasses | None) -> list[str]:
+    """The ids of the nodes that ask Comfy's partners and will run: they spend the account's credits."""
+    if node_classes is None:
+        return []
+    running = upstream(prompt, output_nodes(prompt, node_classes))
+    classes = {node_id: class_of(prompt[node_id], node_classes) for node_id in prompt if node_id in running}
+    return [node_id for node_id, found in classes.items() if found is not None and found.is_partner_node]
 
 
 def stops_the_server(prompt: Prompt, node_classes: NodeClasses | None = None) -> list[str]:
@@ -219,7 +231,7 @@ def _check_node(
     if node_class.is_partner_node:
         yield Finding(
             "warning",
-            "partner_node",
+            PARTNER_NODE,
             f"{node_class.class_type} runs on Comfy's servers: it needs a signed-in account and spends its credits.",
             node_id,
             node_class.class_type,

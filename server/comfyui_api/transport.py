@@ -1,0 +1,140 @@
+"""The HTTP client for one server: its credentials, its certificates, and what it may repeat of them made unreadable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from comfyui_api.errors import InvalidArgument
+from comfyui_api.masking import Mask, secrets_of
+from comfyui_api.settings import Access
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def http_client(url: str, access: Access, *, timeout: float) -> MaskedClient:
+    """The client for the server at `url`. It follows no redirects: credentials go to this address only.
+
+    `timeout` is in seconds without a byte. Raises InvalidArgument for what cannot be an address, and for certificates
+    and proxies of the machine's settings that cannot be used.
+    """
+    # A proxy of the environment is for the outside world, not for a server on this machine or the LAN.
+    outside = not is_private(urlsplit(url).hostname or "")
+    try:
+        return MaskedClient(
+            Mask(secrets_of(access)),
+            base_url=url,
+            timeout=timeout,
+            auth=access.basic,
+            headers=dict(access.headers),
+            trust_env=outside,
+            # Where nothing can be encrypted, reading the machine's certificates would only cost its 20 ms.
+            verify=_certificates(access.ca_file) if outside or not url.startswith("http://") else False,
+        )
+    except (httpx2.InvalidURL, ValueError) as exc:
+        raise InvalidArgument(f"'{url}' is no address of a server: {exc}.", "Write http://host:8188.") from exc
+    except (ImportError, OSError) as exc:
+        # A kind of proxy that needs a package of its own, or a certificate file that is not there.
+        raise InvalidArgument(
+            f"The proxy or certificate settings of this machine cannot be used: {exc}.",
+            "Correct HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and the like.",
+        ) from exc
+
+
+class MaskedClient(httpx2.AsyncClient):
+    """A client whose responses and errors hold none of the secrets that it sends. What comes over a WebSocket is
+    masked by whoever reads it."""
+
+    def __init__(self, mask: Mask, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.mask = mask
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
+        with _masked_errors(self.mask):
+            response = await super().send(request, stream=stream or self.mask.hides_data, **more)
+        if not self.mask.hides_data:
+            return response
+        masked = MaskedResponse(
+            response.status_code,
+            headers=[(name, self.mask.data(value)) for name, value in response.headers.raw],
+            stream=response.stream,
+            request=response.request,
+            extensions=response.extensions,
+            history=response.history,
+        )
+        masked.mask = self.mask
+        if not stream:
+            try:
+                await masked.aread()
+            finally:
+                await masked.aclose()
+        return masked
+
+
+class MaskedResponse(httpx2.Response):
+    """A response that is read without the secrets. Its length stays the same."""
+
+    mask: Mask
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncGenerator[bytes]:
+        """The decoded content. Only the beginning of what may be a secret waits for the next piece."""
+        held = b""
+        with _masked_errors(self.mask):
+            async with aclosing(super().aiter_bytes(chunk_size)) as pieces:
+                async for chunk in pieces:
+                    content = self.mask.data(held + chunk)
+                    begun = self.mask.begun(content)
+                    held = content[len(content) - begun :]
+                    if len(content) > begun:
+                        yield content[: len(content) - begun]
+        if held:
+            yield held
+
+
+@contextmanager
+def _masked_errors(mask: Mask) -> Iterator[None]:
+    """Errors of the HTTP library quote what came: a header line of a server that is none, for one."""
+    try:
+        yield
+    except httpx2.HTTPError as exc:
+        exc.args = tuple(mask.text(arg) if isinstance(arg, str) else arg for arg in exc.args)
+        raise
+
+
+def _certificates(ca_file: str | None) -> ssl.SSLContext | bool:
+    """What the server's certificate must come from; True for the machine's own authorities."""
+    if ca_file is None:
+        return True
+    import ssl  # noqa: PLC0415  # for those who have a certificate of their own
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as exc:  # ssl's own errors are of this kind too
+        reason = os.strerror(exc.errno) if exc.errno and not isinstance(exc, ssl.SSLError) else "it has no certificate"
+        raise InvalidArgument(
+            f"The certificates in {ca_file} cannot be used: {reason}.",
+            "Give a file in PEM form as ca_file in servers.toml.",
+        ) from exc
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name means this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+def is_private(host: str) -> bool:
+    """Whether a host is this machine or an address of a private network."""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return host.casefold() == "localhost" or host.casefold().endswith(".local")
