@@ -24,9 +24,9 @@ check: .venv/ready
 inspect: .venv/ready
 	$(RUN) scripts/inspect_tools.py
 
-# Every line of installation in the README, with uv, pip, npx and the agents' own commands.
+# Every line of installation in the README, with uv, pip, npx and the agents' own commands (TRIAL=--without-agents).
 install-trial: .venv/ready
-	$(RUN) -m scripts.install_trial
+	$(RUN) -m scripts.install_trial $(TRIAL)
 
 # Our conversion of all official templates against the real web frontend's, in headless Chromium.
 oracle: .venv/ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import httpx2
+import psutil
 import pytest
 from anyio.streams.text import TextReceiveStream
 from mcp import Client
@@ -99,13 +101,20 @@ async def status_of(address: str, **headers: str) -> int:
 
 async def test_with_a_token_only_who_has_it_is_let_in(comfyui: str, home: Path) -> None:
     (home / "token").write_text(f"{TOKEN}\n", "utf-8")
+    in_network = [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET
+    ]
     async with served(home, comfyui, "--host", "0.0.0.0", "--token-file", "token") as address:
         here = address.replace("0.0.0.0", "127.0.0.1")
         assert await status_of(here) == 401
         assert await status_of(here, authorization="Bearer wrong") == 401
         assert await status_of(here, authorization=f"Basic {TOKEN}") == 401
-        async with connected(here, TOKEN) as user:
-            assert (await user.call("check_status"))["online"]
+        for place in in_network:
+            async with connected(address.replace("0.0.0.0", place), TOKEN) as user:
+                assert (await user.call("check_status"))["online"]
 
 
 async def test_a_web_page_cannot_reach_it_through_the_browser(comfyui: str, home: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
+import psutil
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,6 +28,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 EVERYWHERE = ("0.0.0.0", "::", "")  # served there only with a token
 LAST_SECONDS = 3  # that open streams have to end in
 SHORTEST_TOKEN = 16
+MOST_SESSIONS = 200  # of clients that went without a word; they are forgotten after half an hour
+MOST_CONNECTIONS = 500
 
 
 async def serve_http(
@@ -52,18 +55,22 @@ async def serve_http(
         listener = _listener(host, port)
         with closing(listener):
             at = listener.getsockname()[1]
+            hosts = _known_as(host, names)
             app: ASGIApp = build_server(environment, workspace).streamable_http_app(
-                streamable_http_path=PATH, transport_security=_security(host, names)
+                streamable_http_path=PATH, transport_security=_security(hosts), max_sessions=MOST_SESSIONS
             )
             config = uvicorn.Config(
                 app if token is None else BearerOnly(app, token),
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=LAST_SECONDS,
             )
             shown = f"[{host}]" if ":" in host else host or "0.0.0.0"
             sys.stderr.write(f"comfyui-api: MCP at http://{shown}:{at}{PATH}\n")
+            if host in EVERYWHERE:
+                sys.stderr.write(f"It answers to {', '.join(hosts)}; --known-as adds a name.\n")
             sys.stderr.flush()
             await uvicorn.Server(config).serve(sockets=[listener])
 
@@ -86,23 +93,26 @@ class BearerOnly:
         await self._app(scope, receive, send)
 
 
-def _security(host: str, names: Sequence[str]) -> TransportSecuritySettings:
-    """Requests must name an address that this server is known under; each with any port, as tunnels change it."""
-    own = [*LOOPBACK, *names]
+def _known_as(host: str, names: Sequence[str]) -> list[str]:
+    """What requests may call this server: this machine, the address that is listened at, and `names`."""
     if host not in EVERYWHERE:
-        own.append(f"[{host}]" if ":" in host else host)
-    elif host in EVERYWHERE:
-        own.append(socket.gethostname())
-    hosts = list(dict.fromkeys(own))
+        own = [host]
+    else:
+        addresses = (address for each in psutil.net_if_addrs().values() for address in each)
+        internet = (socket.AF_INET, socket.AF_INET6)
+        own = [address.address.partition("%")[0] for address in addresses if address.family in internet]
+        own += [socket.gethostname(), f"{socket.gethostname()}.local"]
+    # A page cannot make a browser name an address that is not its own: only names can be turned towards this machine.
+    return list(dict.fromkeys([*LOOPBACK, *(f"[{each}]" if ":" in each else each for each in [*own, *names])]))
+
+
+def _security(hosts: Sequence[str]) -> TransportSecuritySettings:
+    """Requests must name one of these hosts; each with any port, as tunnels change it."""
+    origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
-        allowed_hosts=[*hosts, *(f"{name}:*" for name in hosts)],
-        allowed_origins=[
-            origin
-            for name in hosts
-            for scheme in ("http", "https")
-            for origin in (f"{scheme}://{name}", f"{scheme}://{name}:*")
-        ],
+        allowed_hosts=[*hosts, *(f"{host}:*" for host in hosts)],
+        allowed_origins=[*origins, *(f"{origin}:*" for origin in origins)],
     )
 
 
