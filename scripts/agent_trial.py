@@ -1,20 +1,22 @@
 """An agent without a mind: from plain requests to queued runs, by the order of SKILL.md and what the tools answer.
 
 It knows no node class, no template and no model: it searches with the words of the request, takes the first template
-that runs here, gives it the prompt and the files that its inputs ask for, and queues it. What that costs in calls and
-characters is the figure. It stands beside the benchmark and the tests, which need the same trial.
+that runs here and takes a picture where one is given, or the pattern that the answer points to, gives it the prompt and
+the files that its inputs ask for, and queues it. What that costs in calls and characters is the figure. It stands
+beside the benchmark and the tests, which need the same trial.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcp import Client
-from mcp_types import TextContent
+from mcp_types import TextContent, TextResourceContents
 from PIL import Image
 
 from comfyui_api.knowledge import model_tables
@@ -31,6 +33,9 @@ REQUESTS = (
     "compose a song about rain",
     "make a 3D model from this picture",
 )
+GIVEN = re.compile(r"\bthis (picture|photo|drawing)\b")
+PATTERN = re.compile(r"comfyui://references/[\w./-]*\w")
+EXAMPLE = re.compile(r"```json\n(.*?)```", re.DOTALL)
 FILES = {"image": "photo.png", "mask": "photo.png", "video": "clip.mp4", "audio": "sound.wav"}
 
 
@@ -65,6 +70,13 @@ class Simple:
         self.characters += len(json.dumps(arguments, ensure_ascii=False)) + len(text)
         return answer.structured_content or {"error": text}
 
+    async def read(self, uri: str) -> str:
+        (content,) = (await self._client.read_resource(uri)).contents
+        text = content.text if isinstance(content, TextResourceContents) else ""
+        self.calls += 1
+        self.characters += len(uri) + len(text)
+        return text
+
 
 async def trial(client: Client, request: str, files: Path) -> tuple[Trial, str | None]:
     """(what a request took, the prompt_id of its run)."""
@@ -76,12 +88,20 @@ async def trial(client: Client, request: str, files: Path) -> tuple[Trial, str |
     status = await agent.call("check_status")
     if not status.get("online"):
         return ended("offline")
-    found = (await agent.call("find_templates", query=request)).get("templates", [])
+    answer = await agent.call("find_templates", query=request)
+    found = answer.get("templates", [])
     usable = [each for each in found if each.get("runs_here") and not each.get("partner")]
-    if not usable:
+    if GIVEN.search(request):
+        usable = [each for each in usable if each.get("media", "").startswith("image")]
+    pattern = PATTERN.search(answer.get("message", ""))
+    if usable:
+        template = usable[0]["name"]
+        taken = await agent.call("find_templates", name=template)
+    elif pattern is not None:
+        template = pattern[0]
+        taken = await _written(agent, template)
+    else:
         return ended(f"none of {len(found)} templates runs here")
-    template = usable[0]["name"]
-    taken = await agent.call("find_templates", name=template)
     inputs: dict[str, Any] = {}
     for entry in taken.get("inputs", []):
         kind, address = entry["kind"], entry["address"]
@@ -99,6 +119,19 @@ async def trial(client: Client, request: str, files: Path) -> tuple[Trial, str |
         reasons = [finding["message"] for finding in queued.get("findings", []) if finding["severity"] == "error"]
         return ended(f"{queued.get('status', 'error')}: {(reasons or [queued.get('error', '')])[0][:160]}")
     return ended("queued", queued["prompt_id"])
+
+
+async def _written(agent: Simple, pattern: str) -> dict[str, Any]:
+    """What find_templates gives of a template, for the example of a pattern: the files that are missing are its
+    inputs."""
+    example = EXAMPLE.search(await agent.read(pattern))
+    if example is None:
+        return {"error": f"{pattern} has no example"}
+    workflow = json.loads(example[1])
+    findings = (await agent.call("validate_workflow", workflow=workflow)).get("findings", [])
+    files = [each for each in findings if "upload_image" in (each.get("fix") or "")]
+    inputs = [{"address": f"{each['node_id']}.{each['input']}", "kind": "image"} for each in files]
+    return {"workflow": workflow, "inputs": inputs}
 
 
 def placeholders() -> list[str]:

@@ -324,7 +324,7 @@ Do not read it as a whole: `comfyui-api templates WORDS` finds in it.
 
 - **Media**: what goes in → what comes out. **Models**: the files that the workflow names; references/models.md has
   their links. **Size** is that of all of them; `partner` marks a template that runs on a partner's service and costs
-  credits. **Since** is the ComfyUI version that it was made for.
+  credits. **Since** is the ComfyUI version that it needs; not every such server brings it.
 - The workflow itself is at `/templates/NAME.json` of a server, in the package comfyui-workflow-templates-json, and in
   https://github.com/Comfy-Org/workflow_templates. That is under the MIT licence, as are the titles and descriptions.
 

@@ -24,8 +24,8 @@ _EXAMPLE = re.compile(r"From the template `([^`]+)` \(([^)]+)\)\.(?:(?!\n\n).)*\
 
 @dataclass(frozen=True)
 class Pattern:
-    """An example of the document: the heading it stands under, the official template its values are from and the oldest
-    ComfyUI of that ("old": no recent server has the template), and the prompt."""
+    """An example of the document: the heading it stands under, the official template its values are from and the
+    ComfyUI that it needs ("old": no recent server has the template), and the prompt."""
 
     heading: str
     template: str
@@ -110,7 +110,7 @@ def official_templates() -> dict[str, dict[str, Any]]:
 
 
 def oldest_servers() -> dict[str, str]:
-    """The oldest ComfyUI of each of the newest templates, as their index says."""
+    """The ComfyUI that each of the newest templates needs, as their index says."""
     index = json.loads((newest_templates() / "index.json").read_text("utf-8"))
     return {each["name"]: each.get("minComfyUIVersion", "") for module in index for each in module["templates"]}
 

@@ -62,6 +62,7 @@ def offered(home: Path, line: str) -> list[str]:
         ("comfyui-api val", ["validate"]),
         ("comfyui-api inventory ", ["refresh", "show", "diff"]),
         ("comfyui-api status --server ", ["studio"]),
+        ("comfyui-api validate --server ", ["all", "studio"]),
         ("comfyui-api run cat.json --project f", ["film"]),
         ("comfyui-api poll ", ["aaab-2", "aaaa-1"]),
         ("comfyui-api get aaaa", ["aaaa-1"]),

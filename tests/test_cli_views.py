@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfyui_api.cli import app
-from comfyui_api.cli.console import ago, count, harmless, plain, size
+from comfyui_api.cli.console import ago, harmless, plain, size
 from comfyui_api.cli.words import COMMANDS, in_commands
+from comfyui_api.quantities import count
 from comfyui_api.tools import TOOLS
 from tests.support import answering, http_reply, image_prompt
 from tests.terminal import Terminal, on_a_terminal

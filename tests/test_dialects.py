@@ -15,8 +15,9 @@ from typing import Any
 import anyio
 import pytest
 from anyio.abc import SocketStream
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mcp import MCPError
 
 from comfyui_api.client import ComfyClient
 from comfyui_api.comfy_server import ComfyServer, Look
@@ -375,6 +376,7 @@ async def test_a_file_is_fetched_from_addresses_on_the_web_only(kind: str, targe
                 pass
 
 
+@settings(deadline=None)  # each makes a client, and a busy machine is slow at that
 @given(st.text(max_size=40) | st.builds("https://{}".format, st.text(max_size=20)))
 def test_no_redirect_of_a_server_is_more_than_an_address_or_none(target: str) -> None:
     cloud = CloudServer("https://cloud.example.org", timeout=5)
@@ -588,6 +590,152 @@ async def test_a_v2_server_that_lists_nothing_is_online_and_our_own_runs_are_lis
         polled = await user.call("poll_result", prompt_id="run-1", wait_seconds=0)
         assert polled["progress"]["percent"] == 50.0
         assert (await user.fail("interrupt", everything=True)).startswith("not_offered")
+
+
+UNTOLD = "does not tell which node classes it has"
+UI = {"nodes": [{"id": 1, "type": "SaveImage", "inputs": [], "widgets_values": ["x"]}], "links": [], "version": 0.4}
+
+UNTOLD_TO: list[tuple[str, dict[str, Any]]] = [
+    ("validate_workflow", {"workflow": image_prompt()}),
+    ("validate_workflow", {"workflow": "ui.json"}),
+    ("save_workflow", {"workflow": "ui.json", "format": "api"}),
+    ("queue_workflow", {"workflow": "ui.json", "inputs": {"1.filename_prefix": "y"}}),
+    ("find_nodes", {"query": "image"}),
+    ("find_nodes", {"class_type": "SaveImage"}),
+    ("find_models", {"query": "sd"}),
+]
+NOT_DONE: list[tuple[str, dict[str, Any], str]] = [
+    ("save_workflow", {"workflow": "ui.json", "on_server": True}, "keeps no workflows"),
+    ("validate_workflow", {"workflow": "server:x"}, "saved workflows"),
+    ("free_vram", {}, "looks after its memory itself"),
+    ("interrupt", {"everything": True}, "nothing was stopped"),
+]
+
+
+async def test_what_a_v2_server_without_an_inventory_cannot_tell_is_said_in_every_tool(home: Path) -> None:
+    def script(line: str, body: bytes) -> bytes | None:
+        return NOT_FOUND
+
+    (home / "ui.json").write_text(json.dumps(UI))
+    async with scripted(script) as standing, agent(user_of(home, standing.url, "v2")) as user:
+        for tool, arguments in UNTOLD_TO:
+            told = await user.fail(tool, **arguments)
+            assert told.startswith("not_offered"), (tool, told)
+            assert UNTOLD in told
+            assert "as `inventory` of this server" in told
+        with pytest.raises(MCPError, match=UNTOLD):
+            await user.client.read_resource("comfyui://inventory")
+        assert (await user.call("find_models", query="sd", installed=False))["models"]
+        listed = await user.call("find_templates", query="sdxl")
+        assert listed["templates"]
+        assert UNTOLD in listed["message"]
+        assert (await user.call("save_workflow", workflow="ui.json"))["format"] == "ui"
+        saved = await user.call("queue_workflow", workflow="ui.json")
+        assert saved["status"] == "saved_offline"
+        assert UNTOLD in saved["message"]
+        assert "No ComfyUI" not in saved["message"]
+        for tool, arguments, words in NOT_DONE:
+            told = await user.fail(tool, **arguments)
+            assert told.startswith("not_offered"), (tool, told)
+            assert words in told
+        assert "does not list its runs" in (await user.call("list_jobs"))["message"]
+
+
+def comfyui_behind(script: Callable[[str, bytes], bytes | None] | None = None) -> Callable[[str, bytes], bytes | None]:
+    """A ComfyUI that has two classes, by its answers."""
+    classes = {"SaveImage": {"input": {"required": {"filename_prefix": ["STRING", {}]}}, "output_node": True}}
+    system = {"os": "posix", "comfyui_version": "0.33.0", "python_version": "3", "pytorch_version": "2"}
+
+    def answer(line: str, body: bytes) -> bytes | None:
+        path = line.split(" ")[1].removeprefix("/api")
+        if path == "/object_info":
+            return json_reply(classes)
+        if path.startswith("/object_info/"):
+            return json_reply({})
+        if path == "/system_stats":
+            return json_reply({"system": system, "devices": []})
+        if path in ("/models", "/experiment/models", "/embeddings"):
+            return json_reply([])
+        if path == "/queue":
+            return json_reply({"queue_running": [], "queue_pending": []})
+        return script(line, body) if script is not None else NOT_FOUND
+
+    return answer
+
+
+async def test_an_inventory_is_the_name_of_another_server_with_its_way_in(home: Path) -> None:
+    async with (
+        answering(
+            {"GET /object_info ": json_reply({"A": {"input": {}}}), "GET /system_stats ": json_reply({"system": {}})}
+        ) as behind,
+        scripted(lambda line, body: NOT_FOUND) as standing,
+    ):
+        environment = user_of(home, standing.url, "v2")
+        file = settings_file(home).parent / "servers.toml"
+        gate = f'[gate]\nurl = "{behind.url}"\ntoken = {{ env = "GATE" }}\n'
+        file.write_text(f'{file.read_text()}inventory = "gate"\n{gate}')
+        async with agent(environment | {"GATE": "token-of-the-gate-1"}) as user:
+            assert (await user.call("check_status"))["inventory"]["node_classes"] == 1
+        heads = [request.partition(b"\r\n\r\n")[0] for request in behind.requests]
+        assert all(KEY.encode() not in head for head in heads)
+        asked = [head for head in heads if head.startswith(b"GET /object_info ")]
+        assert asked
+        assert all(b"Bearer token-of-the-gate-1" in head for head in asked)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["the user's", "the working folder's"])
+async def test_the_file_of_an_inventory_stands_beside_the_servers_that_name_it(
+    home: Path, tmp_path: Path, *, own: bool
+) -> None:
+    folder = settings_file(home).parent if own else home
+    folder.mkdir(exist_ok=True)
+    (folder / "saved").mkdir()
+    (folder / "saved" / "classes.json").write_text(json.dumps({"A": {"input": {}}, "B": {"input": {}}}))
+    async with scripted(lambda line, body: NOT_FOUND) as standing:
+        entry = f'[there]\nurl = "{standing.url}"\nkind = "v2"\ninventory = "{{}}"\n'
+        (folder / "servers.toml").write_text(entry.format("saved/classes.json"))
+        async with agent(environment_for(home, "there")) as user:
+            assert (await user.call("check_status"))["inventory"]["node_classes"] == 2
+        (folder / "servers.toml").write_text(entry.format("saved/none.json"))
+        async with agent(environment_for(home, "there")) as user:
+            status = await user.call("check_status", refresh_inventory=True)
+            assert status["online"]
+            assert f"{folder / 'saved' / 'none.json'} is no file" in status["notes"][0]
+        (tmp_path / "outside.json").write_text("{}")
+        (folder / "servers.toml").write_text(entry.format(tmp_path / "outside.json"))
+        async with agent(environment_for(home, "there")) as user:
+            if own:
+                assert (await user.call("check_status"))["online"]
+            else:
+                assert (await user.fail("check_status")).startswith("not_permitted")
+
+
+async def test_an_inventory_that_tells_no_classes_either_is_refused(home: Path) -> None:
+    async with scripted(lambda line, body: NOT_FOUND) as standing:
+        environment = user_of(home, standing.url, "v2")
+        file = settings_file(home).parent / "servers.toml"
+        file.write_text(
+            f'{file.read_text()}inventory = "b"\n[b]\nurl = "http://127.0.0.1:8"\nkind = "v2"\ninventory = "there"\n'
+        )
+        async with agent(environment) as user:
+            assert "is an API v2 too" in await user.fail("check_status")
+
+
+@pytest.mark.parametrize("kind", ["local", "v2"])
+async def test_where_the_ui_graph_does_not_travel_that_is_said(home: Path, kind: str) -> None:
+    def script(line: str, body: bytes) -> bytes | None:
+        if line.startswith("POST"):
+            return json_reply({"id": "run-1", "status": "queued", "prompt_id": "run-1", "number": 1, "node_errors": {}})
+        return NOT_FOUND
+
+    (home / "ui.json").write_text(json.dumps(UI))
+    async with scripted(comfyui_behind(script)) as standing, agent(user_of(home, standing.url, kind)) as user:
+        queued = await user.call("queue_workflow", workflow="ui.json")
+        assert queued["status"] == "queued", queued
+        assert ("takes no UI graph along" in queued["message"]) == (kind == "v2")
+        queued = await user.call("queue_workflow", workflow=(home / "ui.json").read_text(), inputs={})
+        prompt = {"1": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x"}}}
+        assert "UI graph" not in (await user.call("queue_workflow", workflow=prompt))["message"]
 
 
 @pytest.mark.parametrize("events", ["501 Not Implemented", "404 Not Found", "429 Too Many"])

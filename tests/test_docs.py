@@ -19,13 +19,13 @@ from jsonschema import Draft202012Validator
 
 import comfyui_api
 from comfyui_api.cli import app
-from comfyui_api.documents import schema
+from comfyui_api.documents import schema, sections
 from comfyui_api.results import RESULTS
 from comfyui_api.sandbox import LICENCE_NOTE
 from comfyui_api.settings import settings_table
 from comfyui_api.tools import INSTRUCTIONS, TOOLS
 from comfyui_api.tools.prompts import PROMPTS
-from comfyui_api.tools.resources import SCHEME, TEMPLATES, resources
+from comfyui_api.tools.resources import BY_SECTION, SCHEME, TEMPLATES, resources
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {
@@ -64,7 +64,7 @@ def test_every_setting_is_in_the_readme_as_it_is() -> None:
 
 @every_text
 def test_settings_that_are_named_exist(name: str) -> None:
-    known = {variable for _, variable, _, _ in settings_table()} | {"COMFYUI_API_CONFIG"}
+    known = {variable for _, variable, _, _ in settings_table()} | {"COMFYUI_API_CONFIG", "COMFYUI_API_HTTP_TOKEN"}
     assert set(re.findall(r"\bCOMFYUI_[A-Z_]+\b", TEXTS[name])) <= known
 
 
@@ -203,14 +203,18 @@ def test_links_lead_somewhere(name: str) -> None:
 @every_text
 def test_files_that_are_named_exist(name: str) -> None:
     for target in re.findall(r"`?\b((?:references|foundation|scripts|tests)/[\w./-]+\w)", TEXTS[name]):
-        assert (ROOT / target).exists(), target
+        file, ending, section = target.partition(".md/")
+        assert (ROOT / f"{file}{'.md' if ending else ''}").exists(), target
+        assert not ending or section in sections(DOCUMENTS[f"{file}.md"]), target
 
 
 @every_text
 def test_resources_that_are_named_exist(name: str) -> None:
     known = {resource.uri for resource in resources()} | {template.uri for template in TEMPLATES}
     for uri in re.findall(rf"{SCHEME}[\w./{{}}-]*\w}}?", TEXTS[name]):
-        assert uri in known, uri
+        place, _, section = uri.removeprefix(SCHEME).rpartition("/")
+        is_section = place.removeprefix("references/") in BY_SECTION and section in sections(DOCUMENTS[place])
+        assert uri in known or is_section, uri
 
 
 # --- examples

@@ -160,6 +160,43 @@ async def test_a_proxy_is_told_for_servers_outside_only(home: Path) -> None:
     assert "s3cret" not in repr(found)
 
 
+async def test_keys_that_go_over_the_net_in_the_clear_are_a_warning(home: Path) -> None:
+    settings_file(home).parent.mkdir()
+    (settings_file(home).parent / "servers.toml").write_text(
+        '[open]\nurl = "http://comfy.invalid"\nkey = { env = "K" }\n'
+        '[password]\nurl = "http://me:s3cret-word@other.invalid"\n'
+        '[closed]\nurl = "https://comfy.invalid:8443"\nkey = { env = "K" }\n'
+        '[bare]\nurl = "http://bare.invalid"\n'
+        '[near]\nurl = "http://192.168.77.1:9"\nkey = { env = "K" }\n'
+    )
+    found = await examined(home, NOBODY, K="s3cret-key-0123456789", COMFYUI_API_TIMEOUT="1")
+    warned = {
+        about for about, checks in found.items() if any("can be read on its way" in each.found for each in checks)
+    }
+    assert warned == {"server 'open'", "server 'password'"}
+    assert "s3cret" not in repr(found)
+
+
+@pytest.mark.parametrize(("kind", "called"), [("cloud", "Comfy Cloud, answers"), ("v2", "API v2, answers")])
+async def test_servers_of_other_kinds_are_told_as_what_they_are(home: Path, kind: str, called: str) -> None:
+    """Neither of these tells which ComfyUI it has; of the second no refreshing would tell its node classes."""
+    system = {"os": "posix", "comfyui_version": "unknown"}
+    reply = http_reply("200 OK", json.dumps({"system": system, "devices": []}), "application/json")
+    missing = http_reply("404 Not Found", '{"error": {"code": "not_found", "message": "no"}}', "application/json")
+    async with answering(reply if kind == "cloud" else missing) as url:
+        settings_file(home).parent.mkdir()
+        (settings_file(home).parent / "servers.toml").write_text(
+            f'[there]\nurl = "{url}"\nkind = "{kind}"\nkey = {{ env = "K" }}\n'
+        )
+        found = await examined(home, "there", K="s3cret-key-0123456789")
+    assert found["server"][0].state == "ok", found["server"]
+    assert called in found["server"][0].found
+    if kind == "v2":
+        assert "does not tell which node classes" in found["inventory"][0].found
+        assert "`inventory`" in (found["inventory"][0].mend or "")
+    assert "s3cret" not in repr(found)
+
+
 async def test_an_installation_that_is_none_is_a_problem(home: Path) -> None:
     (check,) = (await examined(home, COMFYUI_API_COMFYUI_PATH=str(home)))["ComfyUI's folder"]
     assert check.state == "problem"

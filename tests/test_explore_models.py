@@ -237,3 +237,15 @@ async def test_any_words_are_answered_or_refused_in_words(
     except UnknownName:
         return
     assert result.message
+
+
+async def test_a_folder_or_file_whose_name_has_several_lines_is_found_like_others(
+    workspace: Workspace, home: Path
+) -> None:
+    files = {"lo\nras": ["a\nmodel.safetensors"], "vae": ["model.safetensors"]}
+    await refresh_offline(workspace, None, None, installed(home, files))
+    result = await found(workspace, "model")
+    assert {(model.folder, model.file) for model in result.models} == {
+        ("lo\nras", "a\nmodel.safetensors"),
+        ("vae", "model.safetensors"),
+    }

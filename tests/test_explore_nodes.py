@@ -20,7 +20,7 @@ from rich.console import Console
 
 from comfyui_api.app.answers import TEXT_LIMIT, fitted
 from comfyui_api.cli.nodes import show_nodes
-from comfyui_api.errors import ComfyError, ComfyUnreachable, UnknownName
+from comfyui_api.errors import ComfyError, ComfyUnreachable, InvalidArgument, UnknownName
 from comfyui_api.explore.nodes import class_names, find_nodes, node_spec
 from comfyui_api.inventory import ClassWriter, update_classes
 from comfyui_api.inventory.classes import MOST_CARDS, ClassesInMemory
@@ -207,7 +207,36 @@ async def test_the_limit_holds_and_is_said(stocked: Workspace) -> None:
     result = await find_nodes(stocked, "image", limit=2)
     assert len(result.nodes or ()) == 2
     assert "the first 2 are shown" in result.message
-    assert len(await names(stocked, "image", limit=-5)) == 1
+    with pytest.raises(InvalidArgument, match="at least 1"):
+        await find_nodes(stocked, "image", limit=0)
+
+
+async def test_a_class_name_of_blanks_is_none(stocked: Workspace) -> None:
+    assert await names(stocked, "load image", class_type="   ") == await names(stocked, "load image")
+
+
+def test_an_input_without_files_yet_tells_how_to_bring_one() -> None:
+    spec = spec_of("LoadImage", node({"image": [[], {"image_upload": True}]}, ["IMAGE", "MASK"]))
+    assert spec.inputs == ["image: a file on the server, of which there is none yet: upload_image gives the value"]
+    assert spec.example["inputs"] == {"image": "<value of upload_image>"}
+    others = spec_of("Loader", node({"model": [[]]}))
+    assert "empty on this server" in others.inputs[0]
+
+
+async def test_turning_something_into_another_thing_rotates_nothing(workspace: Workspace, home: Path) -> None:
+    classes = {
+        "ImageRotate": node({"image": ["IMAGE"]}, ["IMAGE"], display_name="Image Rotate"),
+        "GetVideoComponents": node({"video": ["VIDEO"]}, ["IMAGE"], display_name="Get Video Components"),
+    }
+    stocked = await stock(workspace, home, classes)
+    assert (await names(stocked, "how do I turn a video into frames"))[0] == "GetVideoComponents"
+    assert await names(stocked, "turn an image") == ["ImageRotate"]
+
+
+async def test_one_class_is_counted_as_one(workspace: Workspace, home: Path) -> None:
+    stocked = await stock(workspace, home, {"LoadImage": CLASSES["LoadImage"]})
+    assert (await find_nodes(stocked)).message.startswith("1 node class, by category")
+    assert (await find_nodes(stocked, "load image")).message.startswith("1 of 1 node class fits.")
 
 
 async def test_by_an_inventory_alone_that_is_said(stocked: Workspace) -> None:
@@ -290,7 +319,7 @@ async def test_a_wrong_name_gets_the_closest_ones(stocked: Workspace) -> None:
         await find_nodes(stocked, class_type="LoadLora")
 
 
-@pytest.mark.parametrize("name", ["\ud800", "a\x00b", "x" * 100_000, " ", "%", "'"])
+@pytest.mark.parametrize("name", ["\ud800", "a\x00b", "x" * 100_000, "%", "'"])
 async def test_what_can_be_no_name_is_an_unknown_one(stocked: Workspace, name: str) -> None:
     with pytest.raises(UnknownName) as caught:
         await find_nodes(stocked, class_type=name)
@@ -324,7 +353,8 @@ def test_an_example_is_accepted_but_for_its_links(class_type: str) -> None:
     }
     classes = NodeClasses.from_object_info(SOME | {"PreviewAny": CLASSES["PreviewAny"], "Any": node(output=["*"])})
     wanting = {finding.input for finding in validate_prompt(prompt, classes, {}) if finding.node_id == "1"}
-    assert wanting <= {name for name, value in inputs.items() if value == "<one of its options>"}
+    to_fill = ("<one of its options>", "<value of upload_image>")
+    assert wanting <= {name for name, value in inputs.items() if value in to_fill}
 
 
 async def test_answers_stay_small_whatever_a_class_has(workspace: Workspace, home: Path) -> None:

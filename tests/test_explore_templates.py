@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 import anyio.to_thread
 import pytest
 from anyio.abc import SocketStream
@@ -17,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfyui_api.app.answers import TEXT_LIMIT, fitted
-from comfyui_api.documents import reference
-from comfyui_api.errors import ComfyError, FileProblem, InvalidArgument, UnknownName
-from comfyui_api.explore.templates import find_templates
+from comfyui_api.documents import reference, sections
+from comfyui_api.errors import ComfyError, ComfySilent, FileProblem, InvalidArgument, UnknownName
+from comfyui_api.explore.templates import PATTERNS, find_templates
+from comfyui_api.intents import TASKS
 from comfyui_api.results import TemplateList, as_json
 from comfyui_api.stocktake import refresh_offline
 from comfyui_api.templates import (
@@ -172,6 +174,74 @@ async def test_of_those_that_fit_alike_what_runs_here_comes_first_and_partners_l
 
 
 @pytest.mark.anyio
+async def test_what_costs_credits_is_not_said_to_run_here(home: Path) -> None:
+    object_info = json.loads(CLASSES.read_text("utf-8"))
+    answers = {
+        "/object_info": object_info | {"Paid": {**object_info["EmptyImage"], "api_node": True}},
+        "/templates/index.json": index(
+            entry("api_cat", "Cat picture", openSource=False, usage=90_000), entry("plain_cat", "Cat picture")
+        ),
+        "/templates/api_cat.json": {"1": {"class_type": "Paid", "inputs": {}}},
+        "/templates/plain_cat.json": workflow("other.safetensors"),
+    }
+    async with serving(answers) as url:
+        result = await ask(home, url, "cat picture")
+    assert names(result) == ["plain_cat", "api_cat"]
+    assert [(each.runs_here, each.partner) for each in result.templates] == [(False, None), (None, True)]
+
+
+@pytest.mark.anyio
+async def test_where_no_free_one_takes_a_picture_a_pattern_is_named(home: Path) -> None:
+    upscaling = entry("hiresfix", "Hires fix upscale", tags=["Text to Image", "Upscale"])
+    answers = {"/templates/index.json": index(upscaling), "/templates/hiresfix.json": workflow()}
+    async with serving(answers) as url:
+        message = (await ask(home, url, "upscale this picture")).message
+        assert "No free one takes a picture" in message
+        assert "comfyui://references/workflows.md/an-upscale-model" in message
+        assert "No free one" not in (await ask(home, url, "make a picture of a cat")).message
+
+
+def test_the_patterns_that_are_pointed_to_are_sections() -> None:
+    assert set(PATTERNS.values()) <= set(sections(reference("workflows.md")))
+    assert set(PATTERNS) <= {task.called for task in TASKS.values()}
+
+
+@pytest.mark.anyio
+async def test_a_request_that_nothing_fits_brings_what_to_do_next(home: Path) -> None:
+    async with serving({"/templates/index.json": index(entry("flux"), entry("wan"))}) as url:
+        message = (await ask(home, url, "Bild einer Katze vergrößern")).message
+    assert "Say in English" in message
+    assert "lists all 2" in message
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("query", "beginning"), [("cat", "1 of 1 template fits."), ("", "1 template.")])
+async def test_one_template_is_counted_as_one(home: Path, query: str, beginning: str) -> None:
+    async with serving({"/templates/index.json": index(entry("cat"))}) as url:
+        assert (await ask(home, url, query)).message.startswith(beginning)
+
+
+@pytest.mark.anyio
+async def test_a_list_that_did_not_come_is_not_taken_for_an_empty_one(home: Path) -> None:
+    """A server that answers all else, and neither its templates nor its users' workflows."""
+
+    async def reply(stream: SocketStream, head: bytes) -> None:
+        path = unquote(head.split(b" ", 2)[1].decode())
+        if path.startswith(("/templates/", "/userdata")):
+            await anyio.sleep_forever()
+        answers = {
+            "/object_info": json.loads(CLASSES.read_text("utf-8")),
+            "/system_stats": {"system": {"os": "linux", "comfyui_version": "0.3.75"}, "devices": []},
+        }
+        await stream.send(http_reply("200 OK", json.dumps(answers.get(path, [])), "application/json"))
+
+    async with answering(reply) as url:
+        with pytest.raises(ComfySilent, match="'server:w7' is saved on the server cannot be told"):
+            await ask(home, url, name="server:w7")
+        assert "did not list its own within 5 s" in (await ask(home, url, "cat")).message
+
+
+@pytest.mark.anyio
 async def test_one_by_name_is_saved_and_tells_its_inputs(home: Path) -> None:
     answers = {"/templates/index.json": index(entry("cat", "A cat")), "/templates/cat.json": workflow()}
     async with serving(answers) as url:
@@ -228,7 +298,10 @@ async def test_a_wrong_name_brings_the_closest(home: Path) -> None:
     async with serving({"/templates/index.json": index(entry("image_flux2"))}) as url:
         with pytest.raises(UnknownName, match="Did you mean 'image_flux2'"):
             await ask(home, url, name="image_flux_2")
-        with pytest.raises(UnknownName, match=r"of another version.*workflow_templates/blob/main/templates/"):
+        with pytest.raises(
+            UnknownName,
+            match=r"not one of those here. It needs ComfyUI 0.11.0.*workflow_templates/blob/main/templates/",
+        ):
             await ask(home, url, name="image_z_image_turbo")
 
 

@@ -13,7 +13,19 @@ PACKAGE = Path(comfyui_api.__file__).parent
 
 # Within a floor, a room may import those before it: so there are no circles either.
 FLOORS: dict[int, list[str]] = {
-    0: ["runs", "packs", "errors", "settings", "graph", "findings", "node_class", "dynamic_inputs", "node_card"],
+    0: [
+        "quantities",
+        "harmless",
+        "runs",
+        "packs",
+        "errors",
+        "settings",
+        "graph",
+        "findings",
+        "node_class",
+        "dynamic_inputs",
+        "node_card",
+    ],
     1: [
         "media",
         "entrance",
@@ -34,8 +46,8 @@ FLOORS: dict[int, list[str]] = {
     ],
     2: [
         "documents",
-        "knowledge",
         "storage",
+        "knowledge",
         "object_info",
         "installation",
         "replies",

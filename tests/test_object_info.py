@@ -146,3 +146,12 @@ def test_work_grows_with_the_length_only(monkeypatch: pytest.MonkeyPatch) -> Non
     entries, _ = split(content, 100)
     assert len(entries) == 1
     assert looked_at < 4 * len(content)
+
+
+@pytest.mark.parametrize("size", [7, 4096])
+def test_a_class_that_is_nested_too_deeply_costs_that_one_only(size: int) -> None:
+    deep = b'{"input": ' + b"[" * 5000 + b"]" * 5000 + b', "output": []}'
+    whole = b'{"A": {"input": {}}, "Deep": ' + deep + b', "B": {"output": []}}'
+    entries, passed_over = split(whole, size)
+    assert [entry.class_type for entry in entries] == ["A", "B"]
+    assert passed_over == 1

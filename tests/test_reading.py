@@ -68,6 +68,8 @@ async def test_a_document_is_read_by_sections(home: Path, mode: str) -> None:
         assert "## Out of memory" in await text_of(user, "comfyui://references/troubleshooting.md/failures")
         with pytest.raises(MCPError, match=r"has no section 'loras'\. Did you mean 'lora'"):
             await user.client.read_resource(f"{address}/loras")
+        with pytest.raises(MCPError, match=r"One section is comfyui://references/workflows\.md/lora\."):
+            await user.client.read_resource(f"{address}#lora")
         assert await completed(user, sections, "document", "w") == ["workflows.md"]
         assert "image-to-3d" in await completed(user, sections, "section", "image")
 

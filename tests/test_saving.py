@@ -222,3 +222,53 @@ def test_any_name_is_one_segment_and_arrives_as_it_is(name: str) -> None:
     # The web framework decodes the segment; ComfyUI decodes what has a percent sign then (app/user_manager.py).
     received = unquote(path.removeprefix("/userdata/"))
     assert (unquote(received) if "%" in received else received) == f"workflows/{name}"
+
+
+def keeping(kept: dict[str, bytes]) -> Any:
+    """A little server that keeps workflows as the editor's does: none is replaced."""
+
+    async def reply(stream: SocketStream, head: bytes) -> None:
+        method, path = head.split(b" ")[0].decode(), unquote(unquote(head.split(b" ")[1].decode()))
+        name = path.removeprefix("/userdata/workflows/").partition("?")[0]
+        if path.startswith("/userdata?"):
+            listing = [{"path": each, "size": 1, "modified": 1} for each in kept]
+            await stream.send(http_reply("200 OK", json.dumps(listing), "application/json"))
+        elif method == "POST":
+            await stream.send(http_reply("409 Conflict", ""))
+        elif name in kept:
+            await stream.send(http_reply("200 OK", kept[name].decode(), "application/json"))
+        else:
+            await stream.send(http_reply("404 Not Found", ""))
+
+    return reply
+
+
+async def test_what_is_on_the_server_already_with_this_content_is_no_error(home: Path) -> None:
+    kept = {"cat.json": json.dumps(UI).encode()}
+    async with answering(keeping(kept)) as url, agent(environment_for(home, url)) as user:
+        saved = await user.call("save_workflow", workflow=UI, name="cat", on_server=True)
+    assert saved["workflow"] == "server:cat"
+    assert "there already, with the same content" in saved["message"]
+
+
+async def test_a_name_taken_on_the_server_comes_with_a_free_one(home: Path) -> None:
+    kept = {"cat.json": json.dumps(UI).encode(), "Cat-2.json": b"{}"}
+    async with answering(keeping(kept)) as url, agent(environment_for(home, url)) as user:
+        told = await user.fail("save_workflow", workflow={**UI, "extra": {}}, name="cat", on_server=True)
+    assert "was not written over" in told
+    assert "e.g. 'cat-3'" in told
+
+
+async def test_the_word_server_may_be_written_in_any_case(home: Path) -> None:
+    kept = {"ring.json": json.dumps(UI).encode()}
+    async with answering(keeping(kept)) as url, open_workspace(environment_for(home, url)) as workspace:
+        loaded = await load_workflow(workspace, workspace.connect(), "Server:ring")
+    assert loaded.source == "server:ring.json"
+
+
+async def test_a_name_that_had_to_be_changed_is_said(home: Path) -> None:
+    async with open_workspace(environment_for(home, NOBODY)) as workspace:
+        changed = await saving.save_workflow(workspace, UI, None, name="sub/ring")
+        plain = await saving.save_workflow(workspace, UI, None, name="ring.json")
+    assert "'sub/ring' cannot be a file's name: it is called 'sub_ring'" in changed.message
+    assert "cannot be" not in plain.message

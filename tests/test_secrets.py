@@ -8,21 +8,28 @@ import os
 import subprocess
 import sys
 from base64 import b64encode
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
+import httpx2
 import pytest
-from mcp import Client
+from anyio.abc import ByteReceiveStream
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import PromptReference, ResourceTemplateReference
 from PIL import Image
+from pydantic import BaseModel
 
 from comfyui_api.app import build_server
 from comfyui_api.tools import TOOLS
 from comfyui_api.workspace import open_workspace
 from tests.echoing import MANNERS, RUN, Echoing, echoing
 from tests.support import environment_for, settings_file, unwrapped
+from tests.test_cli_views import commands
 
 TOOL_SECONDS = 120
 pytestmark = pytest.mark.anyio
@@ -49,7 +56,12 @@ VALUES: dict[str, Any] = {
     "query": "echo",
     "name": "echo",
     "sidecar": True,
+    "on_server": True,
+    "everything": True,
+    "inputs": {"1.text": "y"},
 }
+# Arguments that exclude others: a call of their own.
+ALONE: dict[str, list[dict[str, Any]]] = {"interrupt": [{"everything": True}], "find_nodes": [{"class_type": "Echo"}]}
 
 
 def forms(secret: str) -> set[str]:
@@ -98,9 +110,9 @@ def arguments_for(tool: str) -> list[dict[str, Any]]:
     """Arguments for a tool of any name, by its schema: with all that is known here, and with the least."""
     properties = TOOLS[tool].input_schema["properties"]
     required = TOOLS[tool].input_schema.get("required", [])
-    most = {name: value for name, value in VALUES.items() if name in properties}
+    most = {name: value for name, value in VALUES.items() if name in properties and name != "everything"}
     least = {name: VALUES.get(name, "echo") for name in properties if name in (*required, "wait_seconds")}
-    return [least | most] if least == most else [least | most, least]
+    return [least | most, *([least] if least != most else []), *ALONE.get(tool, [])]
 
 
 def no_secret_in_files(*folders: Path) -> None:
@@ -120,7 +132,28 @@ async def drive(home: Path, server: Echoing | str, kind: str, seen: list[str]) -
                 for arguments in arguments_for(tool):
                     with anyio.fail_after(TOOL_SECONDS):
                         answer = await client.call_tool(tool, arguments)
-                    seen.append(answer.model_dump_json())
+                    told = answer.model_dump_json()
+                    assert "internal_error" not in told, (tool, arguments, told)
+                    seen.append(told)
+            seen.append((await client.list_tools()).model_dump_json())
+            seen.append((await client.list_resources()).model_dump_json())
+            for uri in ("inventory", "nodes/Echo", "nodes/Ecco", "references/troubleshooting.md"):
+                seen.append(await told_by(client.read_resource(f"comfyui://{uri}")))
+            for prompt, given in (("run_workflow_file", {"workflow": "w"}), ("why_did_it_fail", {"prompt_id": RUN})):
+                seen.append(await told_by(client.get_prompt(prompt, given)))
+                for argument in given:
+                    reference = PromptReference(name=prompt)
+                    seen.append(await told_by(client.complete(reference, {"name": argument, "value": ""})))
+            nodes = ResourceTemplateReference(uri="comfyui://nodes/{class_type}")
+            seen.append(await told_by(client.complete(nodes, {"name": "class_type", "value": ""})))
+
+
+async def told_by(answer: Awaitable[BaseModel]) -> str:
+    """What an agent reads of an answer, be it an error."""
+    try:
+        return (await answer).model_dump_json()
+    except MCPError as exc:
+        return str(exc)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,40 +208,74 @@ async def test_nothing_shows_its_keys_when_it_is_printed(home: Path) -> None:
 
 COMMANDS = [
     ["status", "--refresh"],
+    ["status"],
     ["validate", "{workflow}"],
+    ["validate", "{workflow}", "--server", "all"],
+    ["show", "{workflow}"],
+    ["show", "{workflow}", "--mermaid"],
+    ["save", "{workflow}"],
+    ["save", "{workflow}", "--on-server"],
+    ["run", "{workflow}", "--force"],
     ["queue", "{workflow}", "--force"],
     ["poll", RUN],
     ["jobs"],
     ["get", RUN],
     ["upload", "{picture}"],
     ["interrupt", RUN],
+    ["interrupt", "--everything"],
     ["free"],
+    ["nodes", "echo"],
+    ["nodes", "--class-type", "Echo"],
+    ["models", "find", "echo"],
+    ["models", "list", "--available"],
+    ["templates", "echo"],
+    ["templates", "--get", "echo"],
+    ["inventory", "diff", "local", "cloud"],
+    ["sandbox", "status"],
     ["inventory", "refresh"],
     ["inventory", "show"],
     ["convert", "{workflow}"],
-    ["models", "get", "--workflow", "{workflow}", "--dry-run"],
+    ["models", "get", "--workflow", "{workflow}"],
     ["doctor"],
     ["no-such-command"],
 ]
+# Commands that ask no server. What serves is looked at below.
+ELSEWHERE = {"sandbox start", "sandbox stop", "sandbox remove", "serve"}
+COMPLETED = ("validate --server ", "nodes --class-type ", "poll ", "queue --project ")
 
 
-@pytest.mark.parametrize("kind", ["local", "address"])
-async def test_no_command_prints_a_key(home: Path, kind: str) -> None:
+def test_every_command_is_driven() -> None:
+    driven = {" ".join(command[: len(name.split())]) for command in COMMANDS for name, _ in commands()}
+    assert {name for name, _ in commands()} - driven == ELSEWHERE
+
+
+# Each command is a process: the other kinds and manners go through the same rooms, and are looked at above.
+@pytest.mark.parametrize(("kind", "manner"), [("local", "works"), ("address", "401")])
+async def test_no_command_prints_a_key(home: Path, kind: str, manner: str) -> None:
     Image.new("RGB", (4, 4)).save(home / "a.png")
     (home / "w.json").write_text(json.dumps(PROMPT))
     async with echoing() as server:
         variables = {**os.environ, **environment(home, server, kind)}
+        at_once = anyio.CapacityLimiter(2 * (os.cpu_count() or 1))
 
         async def run(command: list[str]) -> None:
             filled = [word.format(workflow=home / "w.json", picture=home / "a.png") for word in command]
-            done = await anyio.to_thread.run_sync(_run, filled, variables, home)
+            done = await anyio.to_thread.run_sync(_run, filled, variables, home, limiter=at_once)
             assert "Traceback" not in done.stderr, done.stderr
             assert not found_in(done.stdout + done.stderr), (command, done.stdout, done.stderr)
 
-        for server.manner in ("works", "401"):
-            async with anyio.create_task_group() as tasks:
-                for command in COMMANDS:
-                    tasks.start_soon(run, command)
+        server.manner = manner
+        async with anyio.create_task_group() as tasks:
+            for command in COMMANDS:
+                tasks.start_soon(run, command)
+        for line in COMPLETED:
+            words = f"comfyui-api {line}".split(" ")
+            variables |= {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+            done = await anyio.to_thread.run_sync(
+                _run, [], variables | {"_COMFYUI_API_COMPLETE": "complete_bash"}, home
+            )
+            assert "Traceback" not in done.stderr, done.stderr
+            assert not found_in(done.stdout + done.stderr), (line, done.stdout, done.stderr)
         assert found_in("\n".join(server.told))
     no_secret_in_files(home)
 
@@ -272,3 +339,60 @@ async def test_the_log_of_the_real_server_process_has_no_key(home: Path) -> None
     assert "httpx2" in log or "httpcore2" in log, "the log says nothing: the test is worth nothing"
     assert not found_in(log)
     assert not found_in(received.decode())
+
+
+HTTP_TOKEN = "canary+of/the=http~server.4444444444"
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+async def test_the_token_of_the_http_server_is_never_told(home: Path, *, by_file: bool) -> None:
+    """Neither to those who have it, nor to those who try, nor in the log at its finest."""
+    tokens = {HTTP_TOKEN, quote(HTTP_TOKEN, safe=""), json.dumps(HTTP_TOKEN)[1:-1]}
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "check_status", "arguments": {}}}
+    talk = {"accept": "application/json, text/event-stream"}
+    told: list[str] = []
+    async with echoing() as server:
+        variables = {**os.environ, **environment(home, server, "local")}
+        command = [sys.executable, "-m", "comfyui_api", "serve", "--http", "--port", "0"]
+        if by_file:
+            (home.parent / "token").write_text(f"{HTTP_TOKEN}\n")
+            command += ["--token-file", str(home.parent / "token")]
+        else:
+            variables["COMFYUI_API_HTTP_TOKEN"] = HTTP_TOKEN
+        async with await anyio.open_process(command, env=variables, cwd=home) as process:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            log = b""
+            with anyio.fail_after(60):
+                while b"/mcp\n" not in log:
+                    log += await process.stderr.receive()
+            rest: list[bytes] = []
+
+            async def collect(stream: ByteReceiveStream) -> None:
+                async for chunk in stream:
+                    rest.append(chunk)
+
+            address = log.decode().split("MCP at ")[1].split()[0]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(collect, process.stderr)
+                tasks.start_soon(collect, process.stdout)
+                async with httpx2.AsyncClient(headers=talk, timeout=60, trust_env=False) as http:
+                    for sent in (f"Bearer {HTTP_TOKEN}", f"Bearer {HTTP_TOKEN}x", f"Basic {HTTP_TOKEN}", HTTP_TOKEN):
+                        answer = await http.post(f"{address}?t=1", json=ask, headers={"authorization": sent})
+                        told += [str(answer.headers), answer.text]
+                        assert (answer.status_code == 401) == (sent != f"Bearer {HTTP_TOKEN}")
+                async with (
+                    httpx2.AsyncClient(headers={"authorization": f"Bearer {HTTP_TOKEN}"}, timeout=60) as http,
+                    Client(streamable_http_client(address, http_client=http)) as client,
+                ):
+                    for tool in ("check_status", "list_jobs", "find_nodes"):
+                        told.append((await client.call_tool(tool, {})).model_dump_json())
+                process.terminate()
+                with anyio.fail_after(30):
+                    await process.wait()
+    told += [log.decode(), b"".join(rest).decode()]
+    assert "httpcore2" in told[-1] or "httpx2" in told[-1], "the log says nothing: the test is worth nothing"
+    for text in told:
+        assert not [token for token in tokens if token in text], text
+        assert not found_in(text), text
+    no_secret_in_files(home)

@@ -90,6 +90,7 @@ def test_full_result_schemas_are_those_of_the_models() -> None:
         ("interrupt", {}, ["prompt_id", "everything=true"]),
         ("interrupt", {"prompt_id": "x", "everything": True}, ["Give one of them"]),
         ("free_vram", {"unload_models": False}, ["Nothing was asked"]),
+        ("save_workflow", {"workflow": {}, "format": "API"}, ["format is 'API'", '"as_is" or "api"']),
         ("check_status", {"server": "gpu"}, ["No server is configured under the name 'gpu'"]),
         ("check_status", {"server": "http://example.com"}, ["COMFYUI_API_ALLOWED_HOSTS"]),
         ("check_status", {"server": "http://u:p@127.0.0.1"}, ["carries credentials"]),

@@ -83,6 +83,7 @@ class ComfyClient(Exchange):
 
     names_runs = False
     counts_once = False
+    keeps_ui_graph = True
 
     def __init__(self, url: str, *, timeout: float, access: Access = NO_SECRETS, below: str = "") -> None:
         super().__init__(url, timeout=timeout, access=access, below=below)

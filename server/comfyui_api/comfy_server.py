@@ -76,6 +76,10 @@ class ComfyServer(Protocol):
         """Whether a submission may be sent again: the server refuses what it has had (AlreadySent)."""
 
     @property
+    def keeps_ui_graph(self) -> bool:
+        """Whether a run's files get the UI graph in their metadata, from which the editor opens them."""
+
+    @property
     def has_account_key(self) -> bool:
         """Whether there is a key for partner nodes that may be sent to this server."""
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 import anyio
 
-from comfyui_api.errors import InvalidArgument
+from comfyui_api.errors import InvalidArgument, NotOffered
 from comfyui_api.follow import look
 from comfyui_api.jobs import Job
+from comfyui_api.quantities import count
 from comfyui_api.results import FreedMemory, Interruption, StoppedRun
 from comfyui_api.runs import FINAL_STATES, Device
 from comfyui_api.workspace import Connection, Workspace
@@ -111,7 +112,13 @@ async def _cancel(
 
 async def _cancel_all(workspace: Workspace, connection: Connection) -> Interruption:
     """Stop all runs that such a server lists: those of the account, or what came through it."""
-    queue = await connection.client.queue()
+    try:
+        queue = await connection.client.queue()
+    except NotOffered as exc:
+        raise NotOffered(
+            f"{exc.message} So it cannot be told what runs there, and nothing was stopped.",
+            "Stop each run by its prompt_id; list_jobs tells those that were queued from here.",
+        ) from exc
     waiting = {item.prompt_id for item in queue.pending}
     stopped: list[StoppedRun] = []
     left: list[str] = []
@@ -122,10 +129,10 @@ async def _cancel_all(workspace: Workspace, connection: Connection) -> Interrupt
         left.extend([item.prompt_id] if ended.state not in FINAL_STATES else [])
     if left:
         told = f"{', '.join(left)} was told to stop and will do so at its next step."
-        return Interruption(stopped=stopped, state="running", message=f"{len(stopped)} runs stopped; {told}")
+        return Interruption(stopped=stopped, state="running", message=f"{count(len(stopped), 'run')} stopped; {told}")
     if not stopped:
         return Interruption(stopped=[], state="gone", message="Nothing was running or waiting.")
-    return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.")
+    return Interruption(stopped=stopped, state="interrupted", message=f"{count(len(stopped), 'run')} stopped.")
 
 
 async def _stop_all(workspace: Workspace, connection: Connection) -> Interruption:
@@ -151,10 +158,10 @@ async def _stop_all(workspace: Workspace, connection: Connection) -> Interruptio
             still_running.append(item.prompt_id)
     if still_running:
         told = f"{', '.join(still_running)} was told to stop and will do so at its next step."
-        return Interruption(stopped=stopped, state="running", message=f"{len(stopped)} runs stopped; {told}")
+        return Interruption(stopped=stopped, state="running", message=f"{count(len(stopped), 'run')} stopped; {told}")
     if not stopped:
         return Interruption(stopped=[], state="gone", message="Nothing was running or waiting.")
-    return Interruption(stopped=stopped, state="interrupted", message=f"{len(stopped)} runs stopped.")
+    return Interruption(stopped=stopped, state="interrupted", message=f"{count(len(stopped), 'run')} stopped.")
 
 
 async def _note_stopped(workspace: Workspace, connection: Connection, prompt_ids: list[str]) -> None:
@@ -173,7 +180,10 @@ async def free_vram(workspace: Workspace, server: str | None, *, unload_models: 
         raise InvalidArgument("Nothing was asked to be freed.", "Set unload_models or free_memory to true.")
     client = workspace.connect(server).client
     before = (await client.system_stats()).devices
-    busy = bool((await client.queue()).running)
+    try:
+        busy = bool((await client.queue()).running)
+    except NotOffered:
+        busy = False  # it will hardly free memory on demand, and says so below
     await client.free(unload_models=unload_models, free_memory=free_memory)
     after = (await client.system_stats()).devices
     if busy:

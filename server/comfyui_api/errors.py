@@ -26,21 +26,23 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from comfyui_api.harmless import harmless
 from comfyui_api.runs import NodeFault
 
 
 class ComfyError(Exception):
     """An error that the caller can act on.
 
-    `message` says what happened, `next_step` what to do about it; both are whole sentences.
+    `message` says what happened, `next_step` what to do about it; both are whole sentences. What they quote of others
+    is made harmless here.
     """
 
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, next_step: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.next_step = next_step
+        self.message = harmless(message)
+        self.next_step = harmless(next_step)
 
     def __str__(self) -> str:
         return f"{self.message} {self.next_step}".strip()

@@ -38,7 +38,7 @@ from comfyui_api.errors import (
     UnexpectedReply,
 )
 from comfyui_api.settings import NO_SECRETS, Access
-from comfyui_api.transport import http_client, is_private
+from comfyui_api.transport import ENDLESS, TooSlow, http_client, is_private
 
 T = TypeVar("T")
 
@@ -74,8 +74,9 @@ class NotServed(Refused):
 class Exchange:
     """A connection to the server at `url`, with the credentials and certificates of `access` where it needs them.
 
-    `timeout` is in seconds without a byte. `client_id` names this connection for its whole life: ComfyUI keeps one
-    event stream a client id, so a server that is known under two names is met with two of them.
+    `timeout` is in seconds: without a byte, or with hardly any (see `transport`). `client_id` names this connection for
+    its whole life: ComfyUI keeps one event stream a client id, so a server that is known under two names is met with
+    two of them.
 
     Every method raises ComfyUnreachable where nobody listens, ComfySilent where no answer came, and the other
     ServerErrors by status. Reads that got no answer are asked once more, and later where the server is too busy;
@@ -147,8 +148,9 @@ class Exchange:
         """An answer that goes on and on, as long as no `silence` in it is longer than so many seconds."""
         timeout = httpx2.Timeout(self._timeout, read=silence)
         with self._translated(path):
+            headers = {"Accept": "text/event-stream"}
             async with self.http.stream(
-                "GET", path, headers={"Accept": "text/event-stream"}, timeout=timeout
+                "GET", path, headers=headers, timeout=timeout, extensions={ENDLESS: True}
             ) as response:
                 await self._check(response, path)
                 yield response
@@ -285,7 +287,7 @@ class Exchange:
         text = content[:PAGE_LOOKED_AT].decode("utf-8", "replace")
         kind = "a web page" if "<html" in text.lower() else "no JSON"
         return UnexpectedReply(
-            f"The server at {self.url} answered {path} with {kind}: {excerpt(text)}", entrance.web_page(text)
+            f"The server at {self.url} answered {path} with {kind}: {excerpt(text)}.", entrance.web_page(text)
         )
 
 
@@ -299,6 +301,11 @@ class _Translation:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> None:
+        if isinstance(exc, TooSlow):
+            raise ComfySilent(
+                f"ComfyUI at {self._url} answers {self._path} so slowly that it was given up: {exc}.",
+                "It may be overloaded, or something on the way to it be broken: wait a little and try again.",
+            ) from exc
         if isinstance(exc, httpx2.ReadTimeout | httpx2.WriteTimeout | httpx2.PoolTimeout):
             raise ComfySilent(
                 f"ComfyUI at {self._url} gave no answer to {self._path} within {self._timeout:g} s.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from comfyui_api.convert import Conversion
-from comfyui_api.errors import ComfyUnreachable
 from comfyui_api.known import told_by_file
 from comfyui_api.prepare import load_workflow, prepare
 from comfyui_api.workspace import Workspace
@@ -23,8 +22,8 @@ async def export_prompt(
     known = told_by_file(workspace.readable(object_info)) if object_info is not None else None
     prepared = await prepare(workspace, connection, loaded, {}, known)
     if prepared.prompt is None:
-        raise ComfyUnreachable(
-            f"The workflow cannot be converted: nothing is known of the server. {prepared.trouble}".strip(),
+        raise prepared.lacking(
+            "The workflow cannot be converted",
             "Start the server once, or give a saved /object_info with --object-info.",
         )
     return Conversion(prepared.prompt, prepared.notes)

@@ -17,6 +17,7 @@ from comfyui_api.documents import reference
 from comfyui_api.errors import ComfySilent, ComfyUnreachable, ServerError
 from comfyui_api.gone import GoneReason, meant, why_gone
 from comfyui_api.once import found_again, take_out_double
+from comfyui_api.quantities import count
 from comfyui_api.results import OutputInfo, ProgressInfo, RunFailure, RunStatus
 from comfyui_api.runs import FINAL_STATES, HistoryEntry, LivePreview, Progress
 from comfyui_api.workspace import Connection, Workspace
@@ -299,7 +300,8 @@ def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus
         case "completed" if status.no_outputs_reason is not None:
             return _NO_OUTPUTS[status.no_outputs_reason]
         case "completed":
-            return f"Done: {len(status.outputs)} outputs. get_output('{prompt_id}') saves them.{twice}"
+            made, them = count(len(status.outputs), "output"), "it" if len(status.outputs) == 1 else "them"
+            return f"Done: {made}. get_output('{prompt_id}') saves {them}.{twice}"
         case "failed":
             made = " What was made before is there: get_output saves it." if status.outputs else ""
             return f"The run failed; error says where and what helps.{made}"

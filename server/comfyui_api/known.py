@@ -30,7 +30,8 @@ class Known:
 
     `inventory` has the models and packs; it may be there without node classes. `fresh`: just asked; `online`: the
     server was not found missing; `trouble`: what is to be said about it; `source`: the file that told it, in place of
-    a server; `unreachable`: nobody listens at the server's address.
+    a server; `unreachable`: nobody listens at the server's address; `untold`: the server is of a kind that does not
+    tell its node classes.
     """
 
     node_classes: NodeClasses | None
@@ -40,6 +41,15 @@ class Known:
     trouble: str | None = None
     source: str | None = None
     unreachable: bool = False
+    untold: NotOffered | None = None
+
+    def lacking(self, words: str, next_step: str) -> ServerError:
+        """The error for what cannot be done, in `words` without a full stop, as no node classes are known; with
+        `next_step` where the server is missing."""
+        if self.untold is not None:
+            return NotOffered(f"{words}: {self.untold.message}", self.untold.next_step)
+        what = "nothing is known of the server" if self.inventory is None else "the inventory has no node classes"
+        return ComfyUnreachable(f"{words}: {what}. {self.trouble or ''}".strip(), next_step)
 
 
 def told_by_file(path: Path) -> Known:
@@ -63,7 +73,7 @@ async def what_is_known(workspace: Workspace, connection: Connection) -> Known:
 
     Raises ComfySilent where a server is there and silent, and nothing was known of it before.
     """
-    inventory, _ = workspace.known_inventory(connection)
+    inventory, lost = workspace.known_inventory(connection)
     classes = inventory.node_classes() if inventory is not None else None
     if inventory is not None and classes is not None and _holds(inventory) and not connection.inventory_doubted:
         return Known(classes, inventory)
@@ -73,9 +83,12 @@ async def what_is_known(workspace: Workspace, connection: Connection) -> Known:
         if classes is None:
             raise  # a server that is there and silent will not take a prompt either
         return Known(classes, inventory, online=False, trouble="it gives no answer")
+    except NotOffered as exc:
+        return Known(classes, inventory, online=False, trouble=str(exc), untold=exc)
     except ServerError as exc:
         nobody = isinstance(exc, ComfyUnreachable)
-        return Known(classes, inventory, online=False, trouble=str(exc), unreachable=nobody)
+        trouble = f"{exc} {lost}" if lost and classes is None else str(exc)
+        return Known(classes, inventory, online=False, trouble=trouble, unreachable=nobody)
 
 
 def _holds(inventory: Inventory) -> bool:

@@ -7,6 +7,7 @@ import logging
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from urllib.parse import quote
 
 from comfyui_api.settings import Access
@@ -99,6 +100,13 @@ def secrets_of(access: Access) -> Iterator[str]:
         user, password = access.basic
         yield password
         yield b64encode(f"{user}:{password}".encode()).decode()
+    if access.inventory_access is not None:
+        yield from secrets_of(access.inventory_access)
+
+
+def has_secrets(access: Access) -> bool:
+    """Whether anything secret is sent to this very server."""
+    return any(True for _ in secrets_of(replace(access, inventory_access=None)))
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from comfyui_api.dynamic_inputs import (
 )
 from comfyui_api.node_card import Card, card_of
 from comfyui_api.node_class import InputSpec, NodeClass, parse_node_class
+from comfyui_api.quantities import count
 
 OPTIONS_SHOWN = 8
 _LINES_SHOWN = 80  # inputs of one class
@@ -104,12 +105,12 @@ def _input_lines(spec: InputSpec, prefix: str) -> list[_Line]:
     return [line, *(_where(each, name, keys, len(choices)) for each, keys in brought.items())]
 
 
-def _where(line: _Line, name: str, keys: list[str], count: int) -> _Line:
+def _where(line: _Line, name: str, keys: list[str], choices: int) -> _Line:
     """A line with the choices that bring it, unless all do; one further below has a condition of its own."""
-    if line.condition or len(keys) == count:
+    if line.condition or len(keys) == choices:
         return line
     shown = " or ".join(_short(key, _OPTION) for key in keys[:OPTIONS_SHOWN])
-    more = f" or {len(keys) - OPTIONS_SHOWN} others" if len(keys) > OPTIONS_SHOWN else ""
+    more = f" or {count(len(keys) - OPTIONS_SHOWN, 'other')}" if len(keys) > OPTIONS_SHOWN else ""
     return line._replace(condition=f"{_short(name, _NAME)}={shown}{more}")
 
 
@@ -121,6 +122,8 @@ def _described(spec: InputSpec, name: str) -> str:
     if spec.is_combo:
         if spec.options is None:
             return "one of a list that only the editor asks for"
+        if spec.is_upload and not spec.options:
+            return "a file on the server, of which there is none yet: upload_image gives the value"
         said = _choices(spec.options, config.get("default"))
         return f"{said}; several, as a list" if config.get("multiselect") is True else said
     if spec.type == AUTOGROW:
@@ -231,7 +234,9 @@ def _value(spec: InputSpec) -> Any:
             return default if isinstance(default, list) else []
         if isinstance(default, str | int | float) and (spec.options is None or default in spec.options):
             return default
-        return spec.options[0] if spec.options else "<one of its options>"
+        if spec.options:
+            return spec.options[0]
+        return "<value of upload_image>" if spec.is_upload else "<one of its options>"
     if spec.type in _PLAIN and not spec.config.get("forceInput"):
         if isinstance(default, str | int | float):
             return default

@@ -45,8 +45,8 @@ class Entry(NamedTuple):
 class ObjectInfoSplitter:
     """Takes /object_info in chunks of bytes and gives its entries as they become whole.
 
-    Entries that describe no node class, have a name that is no text, or are larger than ENTRY_LIMIT are passed over
-    and counted. Raises ValueError where the whole is no JSON object.
+    Entries that describe no node class, have a name that is no text, are larger than ENTRY_LIMIT or nested deeper than
+    DEPTH_LIMIT are passed over and counted. Raises ValueError where the whole is no JSON object.
     """
 
     def __init__(self) -> None:
@@ -55,6 +55,7 @@ class ObjectInfoSplitter:
         self._state = "start"
         self._name = b""
         self._depth = 0  # open brackets of the entry, as far as it was scanned
+        self._is_too_deep = False
         self._scanned = 0  # bytes of the entry that were scanned, where it was not whole
         self._wait_for = 0  # length of the buffer below which scanning again would be in vain
         self._dropped = 0  # bytes of an entry beyond the limit that were thrown away
@@ -85,6 +86,7 @@ class ObjectInfoSplitter:
                     yield entry
                 self._state, at = "next", end
                 self._depth = self._scanned = self._dropped = 0
+                self._is_too_deep = False
             elif self._state in ("first", "name") and buffer[at] == ord('"'):
                 name = _STRING.match(buffer, at)
                 if name is None and len(buffer) - at > NAME_LIMIT:
@@ -133,8 +135,7 @@ class ObjectInfoSplitter:
                 return None
             if buffer[at] in b"{[":
                 self._depth += 1
-                if self._depth > DEPTH_LIMIT:
-                    raise ValueError("it is nested too deeply")
+                self._is_too_deep |= self._depth > DEPTH_LIMIT
             elif buffer[at] in b"}]":
                 self._depth -= 1
                 if self._depth == 0:
@@ -157,7 +158,7 @@ class ObjectInfoSplitter:
             raise ValueError("a text in it has no end")
 
     def _entry(self, start: int, end: int) -> Entry | None:
-        if self._dropped or end - start > ENTRY_LIMIT:
+        if self._dropped or self._is_too_deep or end - start > ENTRY_LIMIT:
             self.passed_over += 1
             return None
         text = self._buffer[start:end].decode("utf-8", "replace")

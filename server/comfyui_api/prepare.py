@@ -11,13 +11,13 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from comfyui_api.errors import ComfyUnreachable, ServerError, UnknownName
+from comfyui_api.errors import ServerError, UnknownName
 from comfyui_api.findings import Note
 from comfyui_api.graph import Prompt, sendable
 from comfyui_api.known import Known, asked_again, classes_of, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.repair import closest
-from comfyui_api.saved_workflows import ON_SERVER, load_saved
+from comfyui_api.saved_workflows import is_on_server, load_saved
 from comfyui_api.storage import stands
 from comfyui_api.workflow_files import LoadedWorkflow, load_file, parse, recognise
 from comfyui_api.workspace import Connection, Workspace
@@ -54,12 +54,16 @@ class Prepared:
         """Why the server told nothing, where it did not."""
         return (self.known.trouble if self.known is not None else None) or ""
 
+    def lacking(self, words: str, next_step: str) -> ServerError:
+        """The error for what cannot be done for want of node classes. See Known.lacking."""
+        return (self.known or Known(None)).lacking(words, next_step)
+
 
 async def load_workflow(workspace: Workspace, connection: Connection, workflow: str | dict[str, Any]) -> LoadedWorkflow:
     """A workflow given as a path, as JSON text, as JSON already, or as `server:NAME`: saved in that server's editor."""
     if isinstance(workflow, dict):
         return recognise(workflow)
-    if workflow.startswith(ON_SERVER):
+    if is_on_server(workflow):
         return await load_saved(connection, workflow)
     start = workflow.lstrip("\ufeff \t\r\n")[:1]
     if start in ("{", "") or "\n" in workflow:
@@ -158,10 +162,8 @@ def _overridden(prepared: Prepared, inputs: dict[str, Any], conversion: Conversi
     if not inputs:
         return prepared
     if prepared.prompt is None:
-        raise ComfyUnreachable(
-            (
-                f"{prepared.trouble} While nothing is known of the server, inputs cannot be put into a UI workflow."
-            ).strip(),
+        raise prepared.lacking(
+            "Inputs cannot be put into a UI workflow",
             "Start the server, or give the workflow in API format; without inputs it can be saved as it is.",
         )
     addresses = apply_inputs(prepared.prompt, inputs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyui_api.errors import FileProblem, InvalidArgument, NotPermitted
-from comfyui_api.storage import put_in_place, safe_name, temporary_beside
+from comfyui_api.storage import put_in_place, safe_name, temporary_beside, text_of
 
 DEFAULT_PROJECT = "default"
 
@@ -32,11 +32,13 @@ def manifest_server(home: Path, project: str) -> str | None:
     """
     path = project_folder(home, project) / "manifest.yaml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise FileProblem(f"{path} could not be read: {exc}.", "Correct the file or remove it.") from exc
+    except OSError as exc:
+        raise FileProblem(
+            f"{path} could not be read: {exc.strerror or exc}.", "Correct the file or remove it."
+        ) from exc
     manifest = _parse(text, path)
     url = manifest.get("comfyui_url") if isinstance(manifest, dict) else None
     if url is None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from comfyui_api.findings import Finding, Note, Repair
 from comfyui_api.graph import WorkflowFormat
+from comfyui_api.harmless import harmless
 from comfyui_api.previews import Picture
 from comfyui_api.runs import Device, RunState
 
@@ -380,9 +381,9 @@ class ModelList(ToolResult):
 @dataclass(frozen=True)
 class TemplateInfo:
     """A workflow template. `models` are the files that it uses but for the `missing_models`, which are not here;
-    `missing_nodes` the node classes; `runs_here` is left out where not all of that is known. `size` of all its models
-    in bytes. `partner`: it runs on a partner's service, which costs credits. `needs_comfyui`: the version, where the
-    server's is older."""
+    `missing_nodes` the node classes. `runs_here` is left out where not all of that is known, and for one that only
+    lacks credits: `partner` is one that runs on a partner's service, which costs them. `size` of all its models in
+    bytes. `needs_comfyui`: the version, where the server's is older."""
 
     name: str
     title: str
@@ -481,15 +482,37 @@ RESULTS: dict[str, type[ToolResult]] = {
 }
 
 
+SENTENCES = frozenset(
+    {"message", "fix", "reason", "offline_reason", "error", "notes", "note", "about", "afterwards", "checked"}
+    | {"not_checked", "still_works", "remedy", "cause", "doing", "seen", "traceback"}
+)
+VALUES = frozenset({"received", "value", "inputs", "example", "matching"})
+"""What is used as it is, whatever is in it."""
+
+
 def as_json(result: ToolResult) -> dict[str, Any]:
     """The result as plain JSON values, without the fields that have nothing to say.
 
     What JSON in UTF-8 cannot carry is put in words: NaN and infinities as text, lone surrogates as a question mark.
+    Sentences are made harmless; names and values of others stay what they are.
     """
-    plain = result.model_dump(mode="json", exclude_none=True)
     try:
+        plain = result.model_dump(mode="json", exclude_none=True)
         json.dumps(plain, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:
+    except ValueError:  # pydantic refuses lone surrogates in names, and passes those in values
+        plain = result.model_dump(exclude_none=True)
         text = json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()
         plain = json.loads(text, parse_constant=str)
-    return plain
+    told: dict[str, Any] = _told_harmlessly(plain)
+    return told
+
+
+def _told_harmlessly(value: Any, name: str = "") -> Any:
+    """The same, with the sentences in it harmless: these are read, and what they quote is not used."""
+    if name in VALUES:
+        return value
+    if isinstance(value, dict):
+        return {key: _told_harmlessly(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_told_harmlessly(item, name) for item in value]
+    return harmless(value) if name in SENTENCES and isinstance(value, str) else value

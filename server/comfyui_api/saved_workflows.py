@@ -17,6 +17,11 @@ _SHOWN = 20
 _LETTERS_SHOWN = 120
 
 
+def is_on_server(given: str) -> bool:
+    """Whether a workflow is named by `server:NAME`, in any case."""
+    return given[: len(ON_SERVER)].casefold() == ON_SERVER
+
+
 async def server_workflows(connection: Connection) -> list[SavedWorkflowFile]:
     """What is saved in the editor of this server, the latest first; what has no time comes last, by name.
 
@@ -32,7 +37,7 @@ async def load_saved(connection: Connection, given: str) -> LoadedWorkflow:
 
     Raises UnknownName with what is saved there, ComfyUnreachable where no server answers.
     """
-    name = given.removeprefix(ON_SERVER).strip("/")
+    name = given[len(ON_SERVER) :].strip("/")
     try:
         files = await server_workflows(connection)
         file = next((file.name for file in files if file.name in (name, name + _ENDING)), None)

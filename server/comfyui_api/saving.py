@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import Any, Literal, TypeAlias
 
-from comfyui_api.errors import ComfySilent, ComfyUnreachable
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, ServerError
 from comfyui_api.findings import Note
 from comfyui_api.graph import WorkflowFormat
 from comfyui_api.offline import WorkflowOnDisk, file_name
 from comfyui_api.prepare import load_workflow, prepare
 from comfyui_api.projects import DEFAULT_PROJECT
 from comfyui_api.projects import save_workflow as save_in_project
+from comfyui_api.repair.names import printable
 from comfyui_api.results import SavedWorkflow
-from comfyui_api.saved_workflows import ON_SERVER
+from comfyui_api.saved_workflows import ON_SERVER, server_workflows, stem_of
 from comfyui_api.workflow_files import LoadedWorkflow
 from comfyui_api.workspace import Connection, Workspace
 
@@ -32,16 +34,20 @@ async def save_workflow(
 ) -> SavedWorkflow:
     """Write a workflow to projects/{project}/workflows/{name}.json, or with `on_server` to the editor's workflows.
 
-    Nothing is written over: in a project `name-2` is used and so on, on the server it is FileProblem. Raises
+    Nothing is written over, and the same content is not saved twice: in a project another one is called `name-2` and
+    so on, on the server it is FileProblem. Raises
     ComfyUnreachable where it has to be converted and no node classes are known, and where the server is asked for and
-    not there.
+    not there; NotOffered where its kind tells none, or keeps no workflows.
     """
     connection = workspace.connect(server, project=project)
     loaded = await load_workflow(workspace, connection, workflow)
     content, form, notes = await _in_format(workspace, connection, loaded, as_format)
     chosen = file_name(name or loaded.name)
+    renamed = ""
+    if name and stem_of(name) != chosen:
+        renamed = f" '{printable(name)}' cannot be a file's name: it is called '{chosen}'."
     if on_server:
-        return await _on_server(connection, chosen, content, form, notes)
+        return await _on_server(connection, chosen, content, form, notes, renamed)
     folder = project or workspace.settings.project or DEFAULT_PROJECT
     saved = WorkflowOnDisk(save_in_project(workspace.home, folder, chosen, content), form)
     taken = f" Another workflow has the name {chosen}." if saved.path.stem != chosen else ""
@@ -49,7 +55,7 @@ async def save_workflow(
         workflow=str(saved.path),
         format=form,
         notes=notes or None,
-        message=f"{saved.how_to_load()}{taken} It was not validated.",
+        message=f"{saved.how_to_load()}{renamed}{taken} It was not validated.",
     )
 
 
@@ -62,18 +68,25 @@ async def _in_format(
         return (loaded.ui, "ui", []) if loaded.ui is not None else (loaded.content, loaded.format, [])
     prepared = await prepare(workspace, connection, loaded, {})
     if prepared.prompt is None:
-        raise ComfyUnreachable(
-            f"The workflow cannot be converted: nothing is known of the server. {prepared.trouble}".strip(),
-            "Start the server once, or save it as it is.",
-        )
+        raise prepared.lacking("The workflow cannot be converted", "Start the server once, or save it as it is.")
     return prepared.prompt, "api", prepared.notes
 
 
 async def _on_server(
-    connection: Connection, name: str, content: dict[str, Any], form: WorkflowFormat, notes: list[Note]
+    connection: Connection,
+    name: str,
+    content: dict[str, Any],
+    form: WorkflowFormat,
+    notes: list[Note],
+    renamed: str,
 ) -> SavedWorkflow:
+    saved = f"Saved in {form.upper()} format"
     try:
         await connection.client.save_workflow(f"{name}.json", _encoded(content))
+    except FileProblem as exc:
+        if not await _is_there(connection, name, content):
+            raise FileProblem(exc.message, await _another_name(connection, name)) from exc
+        saved = "It was there already, with the same content,"
     except ComfyUnreachable as exc:
         raise ComfyUnreachable(
             f"{exc.message} It was not saved.", "Save it in the project instead, or start the server."
@@ -93,8 +106,27 @@ async def _on_server(
         workflow=f"{ON_SERVER}{name}",
         format=form,
         notes=notes or None,
-        message=f"Saved in {form.upper()} format as workflows/{name}.json on {connection.url}. {opens}",
+        message=f"{saved} as workflows/{name}.json on {connection.url}.{renamed} {opens}",
     )
+
+
+async def _is_there(connection: Connection, name: str, content: dict[str, Any]) -> bool:
+    """Whether this very workflow is saved on the server under this name."""
+    try:
+        there = await connection.client.saved_workflow(f"{name}.json")
+        return there is not None and bool(json.loads(there) == json.loads(_encoded(content)))
+    except (ServerError, ValueError, RecursionError):
+        return False
+
+
+async def _another_name(connection: Connection, name: str) -> str:
+    """What to do about a name that is taken there."""
+    try:
+        taken = {stem_of(file.name).casefold() for file in await server_workflows(connection)}
+    except ServerError:
+        return "Give another name."
+    free = next(each for number in count(2) if (each := f"{name}-{number}").casefold() not in taken)
+    return f"Give another name, e.g. '{free}'."
 
 
 def _encoded(content: dict[str, Any]) -> bytes:

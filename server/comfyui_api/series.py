@@ -21,6 +21,7 @@ from comfyui_api.follow import (
     outputs_of,
     with_what_we_know,
 )
+from comfyui_api.quantities import count
 from comfyui_api.results import RunStatus, RunSummary
 from comfyui_api.runs import ATTENTION, FINAL_STATES
 from comfyui_api.workspace import Connection, Workspace
@@ -58,7 +59,7 @@ async def poll_results(
             now = time.monotonic()
             left = deadline - now
             if report is not None:
-                await report(100 * len(ended) / len(ids), 100.0, f"{len(ended)} of {len(ids)} runs have ended")
+                await report(100 * len(ended) / len(ids), 100.0, f"{len(ended)} of {count(len(ids), 'run')} ended")
             if len(ended) == len(ids) or left <= 0:
                 return _summed_up(connection, ids, ended | looks)
             # A queue that takes long to tell is asked the less often; what comes meanwhile is seen at the next look.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -17,6 +17,7 @@ from comfyui_api.errors import FileProblem, InvalidArgument, NotPermitted, Unkno
 from comfyui_api.jobs import Job
 from comfyui_api.projects import manifest_server
 from comfyui_api.settings import CLOUD_URL, Access, SecretSource, ServerEntry, Settings, parse_servers
+from comfyui_api.storage import text_of
 from comfyui_api.transport import is_loopback
 
 SECRET_LIMIT = 64 * 2**10  # bytes of a file with a secret
@@ -109,6 +110,7 @@ class Servers:
         entry, default = place.entry, self.default
         is_default = place == default and (entry is None or entry.trusted)
         kind = entry.kind if entry is not None else "cloud" if place.url == CLOUD_URL else "local"
+        inventory, inventory_access = self._inventory(place)
         if entry is None or not entry.trusted:
             if entry is not None and entry.opens_doors:
                 raise NotPermitted(
@@ -123,7 +125,8 @@ class Servers:
                 basic=self._credentials(place.url),
                 api_key=own_key if kind != "local" else None,
                 partner_key=own_key,
-                inventory=entry.inventory if entry is not None else None,
+                inventory=inventory,
+                inventory_access=inventory_access,
             )
         read = partial(self._secret, f"of the server '{entry.name}' in servers.toml")
         key, account = read("key", entry.key), self.settings.api_key or None
@@ -140,8 +143,47 @@ class Servers:
             # The key of an API v2 deployment need not be an account's.
             partner_key=account or key if kind == "v2" else key or account,
             ca_file=str(self._in_config(entry.ca_file)) if entry.ca_file else None,
-            inventory=entry.inventory,
+            inventory=inventory,
+            inventory_access=inventory_access,
         )
+
+    def _inventory(self, place: Place) -> tuple[str | None, Access | None]:
+        """Where the node classes of an API v2 are known: the address of a server and how it is spoken to, or the
+        absolute path of a file. Raises as `access` does, and NotPermitted for a file of others outside of the working
+        folder."""
+        entry = place.entry
+        if entry is None or entry.kind != "v2" or not entry.inventory:
+            return None, None
+        told, what = entry.inventory, f"inventory of the server '{entry.name}' in servers.toml"
+        is_name = told in read_servers(self.home, self.config)
+        if not is_name and "://" not in told:
+            return str(self._inventory_file(entry, told)), None
+        there = self._at(clean_url(told, what)) if entry.trusted and not is_name else self._named(told, what)
+        if there.url == place.url:
+            return there.url, None  # the same server in its older API, by the same key
+        if there.entry is not None and there.entry.kind == "v2":
+            raise InvalidArgument(
+                f"{what} is an API v2 too, which tells no node classes.",
+                "Name the ComfyUI behind it, or a file of a saved /object_info.",
+            )
+        access = self.access(there)
+        own = credentials(told) if entry.trusted and not is_name else None
+        return there.url, replace(access, basic=own) if own is not None else access
+
+    def _inventory_file(self, entry: ServerEntry, told: str) -> Path:
+        if entry.trusted:
+            return self._in_config(told)
+        try:
+            path, home = (self.home / Path(told)).resolve(), self.home.resolve()
+        except (OSError, ValueError, RuntimeError) as exc:
+            raise InvalidArgument(f"{told!r} in servers.toml is no path: {in_words(exc)}.", "Correct it.") from exc
+        if not path.is_relative_to(home):
+            raise NotPermitted(
+                f"The inventory of the server '{entry.name}', {path}, is outside of the working folder, whose "
+                "servers.toml names it.",
+                f"Put the entry into {self.config / 'servers.toml'}, or the file into {home}.",
+            )
+        return path
 
     def _credentials(self, url: str) -> tuple[str, str] | None:
         """User and password for a server, from the addresses in the user's own settings only."""
@@ -264,8 +306,8 @@ def in_words(exc: Exception) -> str:
 def file_text(path: Path) -> str:
     """The text of a settings file; empty where there is none. Raises FileProblem."""
     try:
-        return path.read_text(encoding="utf-8-sig")  # as some editors on Windows save it
+        return text_of(path)
     except FileNotFoundError:
         return ""
-    except (OSError, UnicodeDecodeError) as exc:
-        raise FileProblem(f"{path} could not be read: {exc}.", "Correct the file or remove it.") from exc
+    except OSError as exc:
+        raise FileProblem(f"{path} could not be read: {in_words(exc)}.", "Correct the file or remove it.") from exc

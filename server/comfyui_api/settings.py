@@ -92,8 +92,8 @@ class ServerEntry:
     `trusted` is false where the entry comes from the working folder: then no secret is read for it. `key` is a Comfy
     account's or deployment's key, `token` a bearer token for what stands before the server, `user` and `password` are
     for basic authentication. `ca_file`: the certificates that the server's own must come from. `comfy_user`: whose
-    files, on a server with --multi-user. `inventory`: where a server without /object_info has its node classes from, a
-    server's address or name, or a file of a saved /object_info.
+    files, on a server with --multi-user. `inventory`: where a server of kind v2 has its node classes from: a server's
+    address or name, or a file of a saved /object_info, relative to the folder of this servers.toml.
     """
 
     name: str
@@ -121,7 +121,8 @@ class Access:
 
     `headers` go with every request (bearer tokens are among them), `basic` is (user, password). `api_key` is for the
     dialects `cloud` and `v2`. `partner_key` goes into the extra_data of a prompt with partner nodes; it is None for
-    servers that are not the user's own. `ca_file` is absolute. `inventory`: see ServerEntry.
+    servers that are not the user's own. `ca_file` is absolute. `inventory`: see ServerEntry; here it is an address or
+    an absolute path, with `inventory_access` for an address.
     """
 
     kind: ServerKind = "local"
@@ -131,6 +132,7 @@ class Access:
     partner_key: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     inventory: str | None = None
+    inventory_access: Access | None = field(default=None, repr=False)
 
 
 NO_SECRETS = Access()

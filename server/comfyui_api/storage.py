@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any
 from comfyui_api.errors import FileProblem
 
 ASIDE_LIMIT = 20
+STATE_LIMIT = 256 * 2**20  # bytes; the inventory of a server with a hundred thousand files has 10 MB
+TEXT_LIMIT = 16 * 2**20  # bytes of a text that people or projects put there
 NAME_LIMIT = 120  # characters; leaves room for endings and numbers below the usual 255 bytes
 
 
@@ -144,13 +147,45 @@ def stands(path: Path) -> bool:
         return False
 
 
+def content_of(path: Path, limit: int = TEXT_LIMIT) -> bytes:
+    """The content of a file that may come with somebody's project: a link to a device or a pipe would be read for ever.
+
+    Raises OSError, in words in its `strerror` where it is no ordinary file or has more than `limit` bytes.
+    """
+    # A pipe is opened at once by this flag, where reading it would wait for a writer; Windows has no such files.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "no ordinary file"
+            raise OSError(errno.EINVAL, f"it is {what}", str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(handle)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit // 2**20} MB", str(path))
+    return content
+
+
+def text_of(path: Path, limit: int = TEXT_LIMIT) -> str:
+    """The text of such a file, as some editors on Windows save it too.
+
+    Raises OSError as `content_of`, also for what is no text in UTF-8.
+    """
+    try:
+        return content_of(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise OSError(errno.EILSEQ, f"it is no text in UTF-8 (byte {exc.start})", str(path)) from exc
+
+
 def read_state(path: Path) -> tuple[Any, str | None]:
     """(content, trouble) of a JSON file of our own: content is None where there is none.
 
     A file that is no JSON is set aside as `{name}.corrupt`, and `trouble` says so.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8")), None
+        return json.loads(content_of(path, STATE_LIMIT).decode()), None
     except FileNotFoundError:
         return None, None
     except (ValueError, RecursionError) as exc:
@@ -162,8 +197,8 @@ def read_state(path: Path) -> tuple[Any, str | None]:
 def read_secret(path: Path) -> str:
     """The one word in a file: a token or key. Raises FileProblem where it cannot be read or is not one word."""
     try:
-        words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        words = content_of(path).decode().split()
+    except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
         raise FileProblem(
             f"{path} could not be read: {reason}.", "Put the token or key into it, and nothing else."

@@ -27,6 +27,7 @@ from comfyui_api.node_class import NodeClasses
 from comfyui_api.offline import WorkflowOnDisk, save_for_later
 from comfyui_api.once import submit_once, take_out_double, watch_for_double
 from comfyui_api.prepare import Prepared, load_workflow, place_of, prepare, some
+from comfyui_api.quantities import count
 from comfyui_api.repair import with_fixes
 from comfyui_api.results import Submission
 from comfyui_api.runs import QueuedPrompt
@@ -276,12 +277,12 @@ async def _series_queued(
     }
     seeds = [each.ready.prepared.seeds for each in sent]
     part: dict[str, Any] = {}
-    words = f"{len(sent)} runs queued."
+    words = f"{count(len(sent), 'run')} queued."
     if trouble is not None:
         missing = list(range(len(sent), len(series)))
         part = {"status": "partly_queued", "not_queued": missing}
         unsent = f" variations {missing[1]} to {missing[-1]} were not sent." if missing[1:] else ""
-        words = f"Only {len(sent)} of {len(series)} runs are queued. variations[{missing[0]}] failed: {trouble}{unsent}"
+        words = f"Only {len(sent)} of {len(series)} runs queued. variations[{missing[0]}] failed: {trouble}{unsent}"
     return first.model_copy(
         update={
             "prompt_id": None,
@@ -323,7 +324,9 @@ async def _queued(workspace: Workspace, connection: Connection, sent: _Sent, tro
     lost = f" These outputs are left out: {some(dropped)}." if dropped else ""
     twice = " It arrived twice; the second was taken out." if doubled else ""
     stale = ""
-    if prepared.ui is not None and prepared.unwritten:
+    if prepared.ui is not None and not connection.client.keeps_ui_graph:
+        stale = " This kind of server takes no UI graph along: keep the workflow's file, as the outputs do not have it."
+    elif prepared.ui is not None and prepared.unwritten:
         stale = f" The workflow in the files' metadata does not show the new {some(prepared.unwritten)}."
     unnoted = f" {trouble}: name the server when you follow it from another process." if trouble else ""
     return Submission(

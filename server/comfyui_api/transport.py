@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
 
 from comfyui_api.errors import InvalidArgument
@@ -18,12 +20,18 @@ from comfyui_api.settings import Access
 if TYPE_CHECKING:
     import ssl
 
+LEAST_RATE = 1000  # bytes a second, below which a reply is no reply: some servers give one byte now and then for ever
+SENT_AT_ONCE = 2**16
+ENDLESS = "endless"
+"""What a request is marked with (`extensions`) whose answer may be as slow as it likes: a stream of events."""
+
 
 def http_client(url: str, access: Access, *, timeout: float) -> MaskedClient:
     """The client for the server at `url`. It follows no redirects: credentials go to this address only.
 
-    `timeout` is in seconds without a byte. Raises InvalidArgument for what cannot be an address, and for certificates
-    and proxies of the machine's settings that cannot be used.
+    `timeout` is in seconds: without a byte, for a reply to begin, and of waiting for a reply in which less than
+    LEAST_RATE comes. Raises InvalidArgument for what cannot be an address, and for certificates and proxies of the
+    machine's settings that cannot be used.
     """
     # A proxy of the environment is for the outside world, not for a server on this machine or the LAN.
     outside = not is_private(urlsplit(url).hostname or "")
@@ -48,9 +56,16 @@ def http_client(url: str, access: Access, *, timeout: float) -> MaskedClient:
         ) from exc
 
 
+class TooSlow(httpx2.ReadTimeout):
+    """Something came, but so slowly that it would never end."""
+
+
 class MaskedClient(httpx2.AsyncClient):
     """A client whose responses and errors hold none of the secrets that it sends. What comes over a WebSocket is
-    masked by whoever reads it."""
+    masked by whoever reads it.
+
+    Reading from it raises TooSlow where a reply does not begin or does not go on in earnest.
+    """
 
     def __init__(self, mask: Mask, **settings: Any) -> None:
         super().__init__(**settings)
@@ -58,8 +73,14 @@ class MaskedClient(httpx2.AsyncClient):
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **more: Any) -> httpx2.Response:
         with _masked_errors(self.mask):
-            response = await super().send(request, stream=stream or self.mask.hides_data, **more)
+            seconds: float | None = request.extensions["timeout"]["read"]
+            response = await self._begun(request, seconds, **more)
+        if seconds is not None and ENDLESS not in request.extensions:
+            assert isinstance(response.stream, httpx2.AsyncByteStream), "an asynchronous client has no other"
+            response.stream = _Paced(response.stream, seconds, request)
         if not self.mask.hides_data:
+            if not stream:
+                await _read_whole(response)
             return response
         masked = MaskedResponse(
             response.status_code,
@@ -71,11 +92,66 @@ class MaskedClient(httpx2.AsyncClient):
         )
         masked.mask = self.mask
         if not stream:
-            try:
-                await masked.aread()
-            finally:
-                await masked.aclose()
+            await _read_whole(masked)
         return masked
+
+    async def _begun(self, request: httpx2.Request, seconds: float | None, **more: Any) -> httpx2.Response:
+        """The response, once its headers are there. They have to come within the time limit of one read: the HTTP
+        library would wait as long again after each byte of them."""
+        if seconds is None:
+            return await super().send(request, stream=True, **more)
+        with anyio.CancelScope() as waiting:
+            # What is uploaded takes its time: each piece of it has a limit of its own.
+            assert isinstance(request.stream, httpx2.AsyncByteStream), "an asynchronous client sends no other"
+            request.stream = _Sent(request.stream, waiting, seconds)
+            return await super().send(request, stream=True, **more)
+        raise TooSlow(f"no whole header within {seconds:g} s", request=request)
+
+
+class _Sent(httpx2.AsyncByteStream):
+    """The content of a request, in small pieces, as each has a time limit of its own; after the last of them the answer
+    is waited for so many seconds."""
+
+    def __init__(self, content: httpx2.AsyncByteStream, waiting: anyio.CancelScope, seconds: float) -> None:
+        self._content, self._waiting, self._seconds = content, waiting, seconds
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._content:
+            for start in range(0, len(piece), SENT_AT_ONCE):
+                yield piece[start : start + SENT_AT_ONCE]
+        self._waiting.deadline = anyio.current_time() + self._seconds
+
+    async def aclose(self) -> None:
+        await self._content.aclose()
+
+
+class _Paced(httpx2.AsyncByteStream):
+    """What a server sends, as long as at least LEAST_RATE of it comes in each so many seconds of waiting. The time in
+    which the pieces are worked on does not count."""
+
+    def __init__(self, content: httpx2.AsyncByteStream, seconds: float, request: httpx2.Request) -> None:
+        self._content, self._seconds, self._request = content, seconds, request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        received, waited, asked = 0, 0.0, time.monotonic()
+        async for piece in self._content:
+            received, waited = received + len(piece), waited + time.monotonic() - asked
+            if waited >= self._seconds:
+                if received < LEAST_RATE * waited:
+                    raise TooSlow(f"only {received} bytes in {waited:.0f} s", request=self._request)
+                received, waited = 0, 0.0
+            yield piece
+            asked = time.monotonic()
+
+    async def aclose(self) -> None:
+        await self._content.aclose()
+
+
+async def _read_whole(response: httpx2.Response) -> None:
+    try:
+        await response.aread()
+    finally:
+        await response.aclose()
 
 
 class MaskedResponse(httpx2.Response):

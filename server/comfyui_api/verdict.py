@@ -13,6 +13,7 @@ from comfyui_api.graph import Prompt
 from comfyui_api.known import Known, asked_again, classes_of, told_by_file, what_is_known, with_classes
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.prepare import Prepared, load_workflow, overridable, prepare
+from comfyui_api.quantities import count
 from comfyui_api.results import Validation
 from comfyui_api.validate import (
     PARTNER_NODE,
@@ -54,7 +55,8 @@ async def validate_workflow(
 ) -> Validation:
     """The verdict on a workflow; by a saved /object_info instead of a server where its path is given.
 
-    Raises ComfyUnreachable where neither a server nor an inventory can tell anything.
+    Raises ComfyUnreachable where neither a server nor an inventory can tell anything, and NotOffered where the server
+    is of a kind that does not.
     """
     validation, _ = await examine(workspace, workflow, server, object_info)
     return validation
@@ -71,9 +73,8 @@ async def examine(
     known = prepared.known or given or await what_is_known(workspace, connection)
     prepared = replace(prepared, known=known)
     if prepared.prompt is None or known.node_classes is None:
-        what = "nothing is known of the server" if known.inventory is None else "the inventory has no node classes"
-        raise ComfyUnreachable(
-            f"The workflow cannot be validated: {what}. {known.trouble or ''}".strip(),
+        raise known.lacking(
+            "The workflow cannot be validated",
             "Once check_status has reached a server, validation works offline too; so does it with a saved "
             "/object_info (comfyui-api inventory refresh --object-info FILE).",
         )
@@ -184,7 +185,8 @@ def _is_windows(known: Known) -> bool:
 def _rests_on(connection: Connection, known: Known) -> str:
     inventory = known.inventory
     against = (
-        f"classes, required inputs, links, types, ranges and options against {len(classes_of(known))} node classes"
+        f"classes, required inputs, links, types, ranges and options against "
+        f"{count(len(classes_of(known)), 'node class', 'node classes')}"
     )
     if known.source is not None:
         return f"{against} of {known.source}"

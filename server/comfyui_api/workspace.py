@@ -37,6 +37,8 @@ class Connection:
     name: str | None = None
     """Its name in servers.toml, where it has one."""
     inventory: Inventory | None = None
+    inventory_trouble: str | None = None
+    """Why it, or its node classes, were last found to be not there any more."""
     inventory_doubted: bool = False
     """Whether the server decided otherwise than its inventory says: then it is asked before the next use."""
     refreshing: anyio.Lock = field(default_factory=anyio.Lock)
@@ -97,14 +99,20 @@ class Workspace:
         return Connection(client, events, path, access, place.name)
 
     def known_inventory(self, connection: Connection) -> tuple[Inventory | None, str | None]:
-        """(inventory, trouble) as last read or written for this server; None where there is none of it."""
-        if connection.inventory is not None and connection.inventory.is_current():
-            return connection.inventory, None
+        """(inventory, trouble) as last read or written for this server; None where there is none of it.
+
+        What is set aside is there once only: why something is missing is told until it is there again.
+        """
+        if (kept := connection.inventory) is not None and kept.is_current():
+            return kept, connection.inventory_trouble if kept.classes is None else None
         connection.inventory, trouble = read_inventory(connection.inventory_path)
         # Inventories of an older form do not name their server.
         if connection.inventory is not None and connection.inventory.server not in (None, connection.url):
             trouble = f"{connection.inventory_path.name} is of another server, {connection.inventory.server}."
             connection.inventory = None
+        if connection.inventory is None:
+            trouble = trouble or connection.inventory_trouble
+        connection.inventory_trouble = trouble
         return connection.inventory, trouble
 
     async def close(self) -> None:

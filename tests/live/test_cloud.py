@@ -208,6 +208,24 @@ async def test_what_it_cannot_do_is_said_with_a_next_step(cloud: Cloud, home: Pa
     assert not cloud.jobs
 
 
+async def test_what_is_installed_there_is_found_and_what_it_does_not_keep_is_said(cloud: Cloud, home: Path) -> None:
+    async with agent(user_of(home, cloud)) as user:
+        found = conforms("find_nodes", await user.call("find_nodes", query="invert a picture"))
+        assert "ImageInvert" in [node["class_type"] for node in found["nodes"]]
+        assert (await user.call("find_nodes", class_type="ImageInvert"))["node"]["class_type"] == "ImageInvert"
+        models = conforms("find_models", await user.call("find_models", query="sd15"))
+        assert models["models"][0]["file"] == "sd15.safetensors"
+        templates = conforms("find_templates", await user.call("find_templates", query="image to video"))
+        assert templates["templates"]
+        assert "tells none" in templates["message"]
+        (home / "w.json").write_text(json.dumps(image_prompt("kept")))
+        assert (await user.call("save_workflow", workflow="w.json"))["format"] == "api"
+        told = await user.fail("save_workflow", workflow="w.json", on_server=True)
+        assert told.startswith("not_offered")
+        assert "Save it in the project" in told
+        assert "No workflow is saved in the editor" in await user.fail("validate_workflow", workflow="server:w")
+
+
 async def test_a_wrong_key_is_said_and_not_repeated(cloud: Cloud, home: Path) -> None:
     wrong = "another-key-altogether-0815"
     async with agent(user_of(home, cloud, key=wrong)) as user:

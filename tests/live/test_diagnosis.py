@@ -47,7 +47,7 @@ WAYS = {
     "missing_file": ("A file is missing", "/nowhere/at/all.png"),
     "missing_program": ("A program is missing", None),
     "missing_package": ("A Python package", "insightface_of_nobody"),
-    "disk_full": ("The disk is full", " of 4 nodes were done before it"),
+    "disk_full": ("The disk is full", " done before it and stay in ComfyUI's cache"),
     "folder": ("ComfyUI may not use", "The file is "),
     "not_logged_in": ("Partner node without account", None),
     "no_credits": ("Partner node without credits", None),

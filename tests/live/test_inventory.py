@@ -241,7 +241,7 @@ async def test_a_part_that_cannot_be_asked_is_said_and_costs_only_itself(home: P
 @pytest.mark.parametrize("reply", ["<html>login</html>", "[]", "{}", '{"error": 1}', '{"A": {"input": {}}, "B', ""])
 async def test_what_is_no_object_info_is_said_and_nothing_is_kept(home: Path, reply: str) -> None:
     async with answering(server(object_info=reply)) as url, open_workspace(environment_for(home, url)) as workspace:
-        with pytest.raises(UnexpectedReply, match=r"Check|proxy|another program"):
+        with pytest.raises(UnexpectedReply, match=r"Check|proxy|another program|login page stands before"):
             await refresh_inventory(workspace.connect())
     assert not list((home / "state").glob("*"))
 

@@ -450,7 +450,7 @@ def test_every_route_of_the_server_is_documented() -> None:
 
 def test_every_route_that_our_client_uses_is_documented() -> None:
     used = set()
-    for file in ("client.py", "events.py"):
+    for file in ("client.py", "exchange.py", "events.py"):
         for path in re.findall(r"""f?"(/[a-z][\w/{}().'%-]*)""", (PACKAGE / file).read_text("utf-8")):
             used.add("/" + path.removeprefix("/").partition("{")[0].rstrip("/"))
     assert {"/prompt", "/ws", "/view", "/userdata"} <= used

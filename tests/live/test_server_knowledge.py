@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from comfyui_api import sandbox
 from comfyui_api.client import ComfyClient
 from comfyui_api.packs import InstalledPack
-from comfyui_api.sandbox.folders import Home
-from comfyui_api.workspace import read_settings
+from tests.sandboxes import OwnSandbox
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
 
@@ -176,10 +174,8 @@ def manager_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["new interface", "old interface"])
 def server(request: pytest.FixtureRequest, manager_folder: Path) -> Iterator[str]:
     """The URL of a ComfyUI with broken packs, sound ones and a Manager, in one of its two interfaces."""
-    settings = read_settings(os.environ)
-    home = sandbox.default_home(settings)
-    name = f"knowledge-{os.getpid()}"
-    packs = Home.at(home).sandbox(name).base_directory / "custom_nodes"
+    own = OwnSandbox("knowledge")
+    packs = own.base_directory / "custom_nodes"
     values = {"folder": str(manager_folder), "legacy": request.param == "old interface"}
     loader = {file: text.format(**values) for file, text in LOADER.items()}
     placed = {name: pack.files for name, pack in BROKEN.items()} | SOUND | {"a_loader": loader}
@@ -188,14 +184,9 @@ def server(request: pytest.FixtureRequest, manager_folder: Path) -> Iterator[str
             (packs / pack / file).parent.mkdir(parents=True, exist_ok=True)
             (packs / pack / file).write_text(text, encoding="utf-8")
     try:
-        state = sandbox.start(
-            home, name=name, torch_index=settings.sandbox_torch_index, say=lambda _: None, confirm=lambda _: False
-        )
-        assert state.url is not None
-        yield state.url
+        yield own.start()
     finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+        own.remove()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,8 +13,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from comfyui_api import sandbox
-from comfyui_api.workspace import read_settings
+from tests.sandboxes import sandboxed
 from tests.support import DATA, agent, answering, environment_for, image_prompt, settings_file, stdio_agent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
@@ -44,23 +41,8 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pack = tmp_path_factory.mktemp("packs") / "other_pack"
     pack.mkdir()
     (pack / "__init__.py").write_text(PACK)
-    settings = read_settings(os.environ)
-    home, name = sandbox.default_home(settings), f"second-{os.getpid()}"
-    state = sandbox.start(
-        home,
-        name=name,
-        custom_nodes=[pack],
-        models=["checkpoints/other.safetensors"],
-        torch_index=settings.sandbox_torch_index,
-        say=logging.getLogger("sandbox").warning,
-        confirm=lambda _: False,
-    )
-    assert state.url is not None
-    try:
-        yield state.url
-    finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+    with sandboxed("second", custom_nodes=[pack], models=["checkpoints/other.safetensors"]) as url:
+        yield url
 
 
 def configure(home: Path, **urls: str) -> None:

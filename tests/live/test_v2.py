@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import socket
 import subprocess
 import time
@@ -19,16 +17,16 @@ import anyio
 import pytest
 from PIL import Image
 
-from comfyui_api import sandbox
-from comfyui_api.workspace import read_settings
 from tests.live.test_main_job import conforms, picture, sleeping_prompt
 from tests.public_clients import COMFY_API_PROXY, installed
+from tests.sandboxes import sandboxed
 from tests.support import DATA, Prompt, agent, environment_for, image_prompt, proxy, settings_file
 
 pytestmark = [pytest.mark.anyio, pytest.mark.live]
 
 KEY = "deployment-key-of-the-tests-4711"
 NAME = "deployed"
+GRACE = 3.0  # seconds that the proxy has to end in
 
 
 @dataclass(frozen=True)
@@ -43,21 +41,8 @@ class Deployment:
 @pytest.fixture(scope="module")
 def comfyui() -> Iterator[str]:
     """A ComfyUI with the one route of recent ones that comfy-api-proxy needs, for stopping runs."""
-    home, name = sandbox.default_home(read_settings(os.environ)), f"tests-v2-{os.getpid()}"
-    state = sandbox.start(
-        home,
-        name=name,
-        custom_nodes=[DATA / "test_nodes", DATA / "recent_routes"],
-        torch_index=read_settings(os.environ).sandbox_torch_index,
-        say=logging.getLogger("sandbox").warning,
-        confirm=lambda _: False,
-    )
-    assert state.url is not None
-    try:
-        yield state.url
-    finally:
-        sandbox.stop(home, name=name)
-        sandbox.remove(home, name=name)
+    with sandboxed("tests-v2", custom_nodes=[DATA / "test_nodes", DATA / "recent_routes"]) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +66,11 @@ def standing(comfyui: str, state: Path, port: int | None = None) -> Iterator[Dep
             yield Deployment(url, comfyui, state)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:  # it waits for every connection that was open
+                process.kill()
+                process.wait(20)
 
 
 def free_port() -> int:
@@ -271,6 +260,21 @@ async def test_what_it_cannot_do_is_said_with_a_next_step(deployment: Deployment
         unknown = await user.call("poll_result", prompt_id="7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b", wait_seconds=0)
         assert (unknown["state"], unknown["gone_reason"]) == ("gone", "unknown_id")
         assert (await user.call("interrupt", prompt_id="7f3d2c1b-9a8e-4d6f-b012-3c4d5e6f7a8b"))["state"] == "gone"
+
+
+async def test_what_is_installed_behind_it_is_found(deployment: Deployment, home: Path) -> None:
+    async with agent(user_of(home, deployment.url, inventory=deployment.comfyui)) as user:
+        found = conforms("find_nodes", await user.call("find_nodes", query="invert a picture"))
+        assert "ImageInvert" in [node["class_type"] for node in found["nodes"]]
+        assert (await user.call("find_nodes", class_type="ImageInvert"))["node"]["class_type"] == "ImageInvert"
+        assert "internal_error" not in json.dumps(await user.call("find_models", query="sd15"))
+        templates = conforms("find_templates", await user.call("find_templates", query="image to video"))
+        assert templates["templates"]
+        (home / "w.json").write_text(json.dumps(image_prompt("kept")))
+        assert (await user.call("save_workflow", workflow="w.json"))["format"] == "api"
+        told = await user.fail("save_workflow", workflow="w.json", on_server=True)
+        assert told.startswith("not_offered")
+        assert "Save it in the project" in told
 
 
 async def test_without_an_inventory_a_prompt_runs_unvalidated_and_that_is_said(

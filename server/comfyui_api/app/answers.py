@@ -10,6 +10,7 @@ from typing import Any
 from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent
 
 from comfyui_api.follow import shorten
+from comfyui_api.harmless import escaped, harmless
 from comfyui_api.results import ToolResult, as_json
 
 TEXT_LIMIT = 10_000
@@ -62,8 +63,7 @@ def failure(code: str, text: str) -> CallToolResult:
     if len(whole) > 2 * ENDS_SHOWN:
         # What is wrong stands first, why and what to do about it last.
         whole = f"{whole[:ENDS_SHOWN]} … {whole[-ENDS_SHOWN:]}"
-    carried = whole.encode("utf-8", "replace").decode()
-    return CallToolResult(content=[TextContent(text=carried)], is_error=True)
+    return CallToolResult(content=[TextContent(text=harmless(whole))], is_error=True)
 
 
 def fitted(result: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -113,5 +113,5 @@ def _with_short_texts(value: Any, length: int) -> Any:
 
 
 def compact(value: Any) -> str:
-    """JSON without blanks."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """JSON without blanks, in which nothing steers a terminal."""
+    return escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

@@ -16,6 +16,10 @@ def servers(incomplete: str) -> list[str]:
     return _known(incomplete, lambda space: read_servers(space.home, space.servers.config))
 
 
+def servers_or_all(incomplete: str) -> list[str]:
+    return [name for name in ("all",) if name.startswith(incomplete)] + servers(incomplete)
+
+
 def projects(incomplete: str) -> list[str]:
     return _known(
         incomplete, lambda space: (path.name for path in sorted((space.home / "projects").glob("*")) if path.is_dir())

@@ -19,16 +19,17 @@ from comfyui_api import results
 from comfyui_api.cli import completing
 from comfyui_api.cli.workplace import do
 from comfyui_api.errors import FileProblem, InvalidArgument
-from comfyui_api.saved_workflows import ON_SERVER
+from comfyui_api.harmless import escaped
+from comfyui_api.saved_workflows import is_on_server
 from comfyui_api.storage import stands
 
 __all__ = [
     "AsJson",
     "PromptIds",
     "Server",
+    "Servers",
     "ago",
     "copyable",
-    "count",
     "do",
     "facts",
     "for_person",
@@ -52,6 +53,14 @@ Shown = TypeVar("Shown", bound=results.ToolResult)
 Server = Annotated[
     str | None, typer.Option(help="Another server: configured name or URL.", autocompletion=completing.servers)
 ]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        help="Another server: configured name or URL. Several of them, once each or with commas, or `all`.",
+        autocompletion=completing.servers_or_all,
+    ),
+]
 PromptIds = Annotated[
     list[str],
     typer.Argument(metavar="PROMPT_ID", help="One run, or several.", autocompletion=completing.prompt_ids),
@@ -74,7 +83,7 @@ def here(path: str) -> str:
 
 def workflow_given(given: str) -> str:
     """A workflow's path as the shell means it; its JSON, or its name on the server, as it is."""
-    if given.startswith(ON_SERVER):
+    if is_on_server(given):
         return given
     is_json = given.lstrip()[:1] in ("{", "[") and not stands(Path(given))
     return given if is_json or not given.strip() else here(given)
@@ -141,11 +150,6 @@ def copyable(console: Console, text: str, indent: int = 0) -> None:
     console.print(" " * indent + plain(text), soft_wrap=True)
 
 
-def count(number: int, what: str, several: str = "") -> str:
-    """1 error, 3 errors; `several` where more than an s is added."""
-    return f"{number:,} {what if number == 1 else several or f'{what}s'}"
-
-
 def ago(seconds: float | None) -> str:
     """How long ago something was, roughly; None: it never was."""
     if seconds is None:
@@ -168,7 +172,7 @@ def size(number: float | None) -> str:
 
 
 def print_json(content: Any) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=2)
+    text = escaped(json.dumps(content, ensure_ascii=False, indent=2))
     try:
         text.encode(sys.stdout.encoding)
     except UnicodeEncodeError:  # a console that does not speak UTF-8

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 import typer
 
-from comfyui_api.cli.console import AsJson, count, for_person, plain, print_json, table, terminal
+from comfyui_api.cli.console import AsJson, for_person, plain, print_json, table, terminal
 from comfyui_api.cli.words import said
+from comfyui_api.quantities import count
 
 if TYPE_CHECKING:
     from rich.console import Console

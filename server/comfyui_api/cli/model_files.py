@@ -33,6 +33,7 @@ from comfyui_api.fetch_models import ModelFile, Plan, Progress
 from comfyui_api.knowledge import model_tables
 from comfyui_api.model_downloads import shown
 from comfyui_api.model_sources import ModelSource
+from comfyui_api.quantities import count
 from comfyui_api.results import ModelList
 from comfyui_api.workspace import Workspace
 
@@ -264,12 +265,12 @@ def _show_end(plan: Plan, note: str) -> None:
         if file.state == "downloaded":
             print(f"{file.source.file}: downloaded to {file.path} ({size_of(file.size)}, SHA-256 {file.sha256}).")
         elif file.state == "failed":
-            kept = f" {size_of(file.kept)} of it are kept: the same command goes on from there." if file.kept else ""
+            kept = f" {size_of(file.kept)} of it is kept: the same command goes on from there." if file.kept else ""
             print(_trouble(file) + kept)
     if note:
         print(note)
     if left := sum(file.state not in ("there", "downloaded") for file in plan.files):
-        print(f"{left} of {len(plan.files)} files are not there.")
+        print(f"{left} of {count(len(plan.files), 'file')} {'is' if left == 1 else 'are'} not there.")
 
 
 def _as_json(file: ModelFile) -> dict[str, Any]:

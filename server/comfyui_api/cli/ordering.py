@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from comfyui_api.cli.completing import projects
-from comfyui_api.cli.console import count, here, plain
+from comfyui_api.cli.console import here, plain
 from comfyui_api.cli.verdicts import show_findings
 from comfyui_api.cli.words import said
 from comfyui_api.errors import InvalidArgument
+from comfyui_api.quantities import count
 from comfyui_api.results import Submission
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from comfyui_api import control, submit
 from comfyui_api.cli import completing
-from comfyui_api.cli.console import AsJson, PromptIds, Server, count, do, plain, show, table, workflow_given
+from comfyui_api.cli.console import AsJson, PromptIds, Server, do, plain, show, table, workflow_given
 from comfyui_api.cli.following import follower
 from comfyui_api.cli.ordering import (
     AllowPartial,
@@ -26,6 +26,7 @@ from comfyui_api.cli.ordering import (
 from comfyui_api.cli.words import said
 from comfyui_api.follow import poll_result
 from comfyui_api.listing import MOST, list_jobs
+from comfyui_api.quantities import count
 from comfyui_api.results import Interruption, JobInfo, JobList, RunFailure, RunStatus
 from comfyui_api.series import poll_results
 from comfyui_api.workspace import Workspace

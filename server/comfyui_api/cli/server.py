@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from comfyui_api import control, status
-from comfyui_api.cli.console import AsJson, Server, ago, count, do, facts, plain, show, size
+from comfyui_api.cli.console import AsJson, Server, ago, do, facts, plain, show, size, table
 from comfyui_api.cli.words import said
-from comfyui_api.results import FreedMemory, InventoryInfo, Status
+from comfyui_api.quantities import count
+from comfyui_api.results import FreedMemory, InventoryInfo, OtherServer, Status
 from comfyui_api.runs import Device
 
 if TYPE_CHECKING:
@@ -66,6 +67,22 @@ def _show_status(result: Status, console: Console) -> None:
         console.print(f"Still works: {said(line)}.")
     for note in result.notes or ():
         console.print(f"[yellow]{said(note)}[/]")
+    if result.servers:
+        _show_others(result.servers, console)
+
+
+def _show_others(servers: list[OtherServer], console: Console) -> None:
+    """The other configured servers, a line each."""
+    rows = table("Other servers", "", "")
+    for other in servers:
+        kind = {"local": "ComfyUI", "cloud": "Comfy Cloud", "v2": "API v2"}.get(other.kind, other.kind)
+        queue = f"{other.queue.running} running, {other.queue.pending} waiting" if other.queue is not None else None
+        version = other.comfyui_version if other.comfyui_version != "unknown" else None
+        told = [" ".join(filter(None, (kind, version))), *(other.devices or ()), queue]
+        state = "[green]is there[/]" if other.online else "[red]is not there[/]"
+        about = plain("\n".join(filter(None, told))) if other.online else said(other.reason or kind)
+        rows.add_row(f"{plain(other.server)}\n[dim]{plain(other.url)}[/]", state, about)
+    console.print(rows)
 
 
 def _inventory(inventory: InventoryInfo | None) -> list[tuple[str, str]]:

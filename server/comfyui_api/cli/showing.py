@@ -12,7 +12,6 @@ import typer
 from comfyui_api.cli.console import (
     AsJson,
     Server,
-    count,
     do,
     for_person,
     here,
@@ -26,6 +25,7 @@ from comfyui_api.cli.words import said
 from comfyui_api.drawing import Branch, flowchart, title_of, tree
 from comfyui_api.findings import errors_in
 from comfyui_api.portrait import Portrait, portray
+from comfyui_api.quantities import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,9 +62,9 @@ def show_workflow(
 def _print_flowchart(portrait: Portrait) -> None:
     drawn = flowchart(portrait.prompt, portrait.node_classes, portrait.outputs, portrait.findings)
     if drawn.folded:
-        sys.stderr.write(f"{count(drawn.folded, 'inner node')} of subgraphs are drawn as one for each subgraph.\n")
+        sys.stderr.write(f"Drawn as one for each subgraph: {count(drawn.folded, 'inner node')}.\n")
     if drawn.left_out:
-        sys.stderr.write(f"{count(drawn.left_out, 'node')} are left out: those far from findings and outputs.\n")
+        sys.stderr.write(f"Left out: {count(drawn.left_out, 'node')}, those far from findings and outputs.\n")
     if portrait.remark:
         sys.stderr.write(f"{portrait.remark}\n")
     sys.stdout.buffer.write(drawn.text.encode())  # pages are UTF-8, whatever the terminal speaks

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comfyui_api.cli.console import AsJson, Server, copyable, count, do, plain, show, size, table
+from comfyui_api.cli.console import AsJson, Server, copyable, do, plain, show, size, table
 from comfyui_api.cli.verdicts import show_findings
 from comfyui_api.cli.words import in_commands
+from comfyui_api.quantities import count
 from comfyui_api.results import TemplateInfo, TemplateList
 
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comfyui_api.cli.console import copyable, count, plain, table
+from comfyui_api.cli.console import copyable, plain, table
 from comfyui_api.cli.words import said
 from comfyui_api.findings import Finding, Note, Repair
+from comfyui_api.quantities import count
 from comfyui_api.repair.model_files import readable_size
-from comfyui_api.results import Validation
+from comfyui_api.results import ServerVerdict, Validation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,11 +19,15 @@ _MARKS = {"error": "[red]error[/]", "warning": "[yellow]warning[/]"}
 
 
 def show_verdict(name: str, verdict: Validation, console: Console) -> None:
-    """One workflow: the verdict in a line, the findings, then what is to be installed, downloaded and updated."""
+    """One workflow: the verdict in a line, the findings, then what is to be installed, downloaded and updated; of
+    several servers first how it fares on each, and the rest of the best one."""
     errors = sum(finding.severity == "error" for finding in verdict.findings)
     warnings = len(verdict.findings) - errors
     state = "[green]valid[/]" if verdict.valid else "[red]not valid[/]"
-    console.print(f"[bold]{plain(name)}[/]: {state} ({count(errors, 'error')}, {count(warnings, 'warning')})")
+    best = f" on {plain(verdict.servers[0].server)}" if verdict.servers else ""
+    console.print(f"[bold]{plain(name)}[/]: {state}{best} ({count(errors, 'error')}, {count(warnings, 'warning')})")
+    if verdict.servers:
+        console.print(_servers(verdict.servers))
     show_findings(verdict.findings, verdict.repair, verdict.notes, console)
     for line in verdict.checked:
         console.print(f"[dim]Checked: {said(line)}.[/]")
@@ -40,6 +45,21 @@ def show_findings(findings: list[Finding], repair: Repair | None, notes: list[No
     for note in notes or ():
         place = f"node {note.node_id}: " if note.node_id else ""
         console.print(f"[dim]Note: {plain(place)}{said(note.message)}[/]")
+
+
+def _servers(rows: list[ServerVerdict]) -> Table:
+    """The servers, the best first: whether each can run it, and what it lacks."""
+    found = table("Server", "Runs it", "Lacks", "Remarks")
+    for row in rows:
+        runs = "[dim]not known[/]" if row.valid is None else "[green]yes[/]" if row.valid else "[red]no[/]"
+        lacks = [f"node class {name}" for name in row.node_classes or ()]
+        lacks += [f"node pack {title}" for title in row.packs or ()]
+        lacks += [f"model {file}" for file in row.models or ()]
+        lacks += [f"{code} ({number})" for code, number in (row.other or {}).items()]
+        waiting = f"{count(row.waiting, 'run')} waiting" if row.waiting else ""
+        remarks = [waiting, "" if row.online else "is not there now", said(row.reason or "")]
+        found.add_row(plain(row.server), runs, plain("\n".join(lacks)), "\n".join(filter(None, remarks)))
+    return found
 
 
 def _findings(findings: list[Finding]) -> Table:

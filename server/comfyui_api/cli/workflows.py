@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from comfyui_api import saving, verdict
-from comfyui_api.cli.console import AsJson, Server, do, for_person, here, print_json, show, terminal, workflow_given
+from comfyui_api import fleet, saving, verdict
+from comfyui_api.cli.console import (
+    AsJson,
+    Server,
+    Servers,
+    do,
+    for_person,
+    here,
+    print_json,
+    show,
+    terminal,
+    workflow_given,
+)
 from comfyui_api.cli.ordering import Project
 from comfyui_api.cli.verdicts import show_findings, show_verdict
 from comfyui_api.cli.words import said
-from comfyui_api.errors import ComfyError
+from comfyui_api.errors import ComfyError, InvalidArgument
 from comfyui_api.repair.names import printable
 from comfyui_api.results import SavedWorkflow, Validation
 from comfyui_api.results import as_json as as_plain
@@ -33,20 +44,29 @@ def validate(
     workflows: Annotated[list[str], typer.Argument(metavar="FILE...", help="Workflows in either format, or media.")],
     object_info: Annotated[str | None, typer.Option(help="A saved /object_info, in place of the server.")] = None,
     as_json: AsJson = False,
-    server: Server = None,
+    server: Servers = None,
 ) -> None:
-    """What ComfyUI would refuse in workflows, with the fixes.
+    """What ComfyUI would refuse in workflows, with the fixes; of several servers, which can run each.
 
-    Exit codes: 0 all valid, 1 errors were found, 2 one could not be checked.
+    Exit codes: 0 all valid, of several servers on one of them; 1 errors were found; 2 one could not be checked.
     """
     classes = here(object_info) if object_info else None
+    asked = _meant(server or [])
+    if classes is not None and isinstance(asked, list):
+        raise InvalidArgument("A saved /object_info stands for one server.", "Leave out --object-info, or name one.")
+    one = asked if isinstance(asked, str) else None
     failed: list[tuple[str, ComfyError]] = []
+
+    async def judged_by(space: Workspace, workflow: str) -> Validation:
+        if classes is not None:
+            return await verdict.validate_workflow(space, workflow, one, classes)
+        return await fleet.validate_workflow(space, workflow, asked)
 
     async def judge(space: Workspace) -> list[tuple[str, Validation]]:
         judged = []
         for given in workflows:
             try:
-                result = await verdict.validate_workflow(space, workflow_given(given), server, classes)
+                result = await judged_by(space, workflow_given(given))
             except ComfyError as exc:
                 if len(workflows) == 1:
                     raise
@@ -66,6 +86,14 @@ def validate(
         for name, result in judged:
             show_verdict(name, result, console)
     raise typer.Exit(2 if failed else 0 if all(result.valid for _, result in judged) else 1)
+
+
+def _meant(given: list[str]) -> str | list[str] | None:
+    """The servers of all --server options: None for the default one, one name, or several."""
+    names = [name.strip() for each in given for name in each.split(",") if name.strip()]
+    if fleet.EVERY in names:
+        return [fleet.EVERY]
+    return names if len(names) > 1 else names[0] if names else None
 
 
 @app.command()

@@ -20,6 +20,7 @@ from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, Inval
 from comfyui_api.follow import Report, look, shorten
 from comfyui_api.gone import why_gone
 from comfyui_api.previews import dimensions
+from comfyui_api.quantities import count
 from comfyui_api.results import Delivery, Link, MissingFile, RunDelivery, SavedFile
 from comfyui_api.runs import ATTENTION, HistoryEntry, OutputFile, RunState, SystemStats, asset_value
 from comfyui_api.workspace import Connection, Workspace
@@ -268,10 +269,11 @@ def _worth_telling(runs: list[RunDelivery]) -> list[RunDelivery]:
 def _message(basket: _Basket, shown: Shown) -> str:
     if not basket.several and not (basket.files or basket.shelf.shown or basket.missing):
         return basket.runs[0].message
-    parts = [f"{len(basket.files)} file{'' if len(basket.files) == 1 else 's'} saved."]
+    parts = [f"{count(len(basket.files), 'file')} saved."]
     if basket.several:
         counts = Counter(run.state for run in basket.runs)
-        parts.insert(0, f"{len(basket.runs)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}.")
+        states = ", ".join(f"{number} {state}" for state, number in counts.items())
+        parts.insert(0, f"{count(len(basket.runs), 'run')}: {states}.")
     parts.extend((*shown.remarks, *dict.fromkeys(basket.remarks)))
     if basket.missing:
         parts.append(f"{len(basket.missing)} could not be fetched: see missing.")

@@ -14,6 +14,7 @@ from comfyui_api.diagnose.run import FailedRun
 from comfyui_api.diagnose.traceback import doing
 from comfyui_api.import_failures import told_failure
 from comfyui_api.import_failures.raised import clean
+from comfyui_api.quantities import count
 from comfyui_api.repair.model_inputs import is_model_file
 
 Fact: TypeAlias = Callable[[FailedRun, KnownCase], Iterable[str]]
@@ -197,7 +198,8 @@ def _done(run: FailedRun, case: KnownCase) -> Iterator[str]:
     """What need not be done again."""
     if done := len({*run.error.executed, *run.cached} & run.prompt.keys()):
         yield (
-            f"{done} of {len(run.prompt)} nodes were done before it and stay in ComfyUI's cache: "
+            f"{done} of {count(len(run.prompt), 'node')} {'was' if done == 1 else 'were'} done before it and "
+            "stay in ComfyUI's cache: "
             "a run that changes only later nodes goes on from there."
         )
 

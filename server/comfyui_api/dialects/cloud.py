@@ -235,6 +235,13 @@ class CloudServer(ComfyClient):
         uploaded = await super().upload(name, content, media_type, subfolder=None, overwrite=overwrite)
         return replace(uploaded, subfolder="", type="input")
 
+    async def save_workflow(self, name: str, content: bytes) -> None:
+        """Save a workflow among the account's, where the server keeps them. Raises NotOffered where it does not."""
+        try:
+            await super().save_workflow(name, content)
+        except NotServed as exc:
+            raise NotOffered(f"{self.url} keeps no workflows.", "Save it in the project.") from exc
+
     async def _extra(self, parse: Callable[[Any], T], *paths: str, body: Mapping[str, Any] | None = None) -> T | None:
         """Neither logs nor a Manager are to be had there."""
         return None

@@ -69,6 +69,7 @@ class V2Server(Exchange, ComfyServer):
     stores_elsewhere: ClassVar[bool] = True
     names_runs = True
     counts_once = True
+    keeps_ui_graph = False
     has_large_queue = False
 
     def __init__(self, url: str, *, timeout: float, access: Access = NO_SECRETS) -> None:
@@ -111,8 +112,13 @@ class V2Server(Exchange, ComfyServer):
             except (NotServed, AccessDenied) as exc:
                 raise self._no_classes() from exc
         elif self._file is not None:
-            async for entries in _entries_in(self._file):
-                yield entries
+            try:
+                async for entries in _entries_in(self._file):
+                    yield entries
+            except FileProblem as exc:
+                raise NotOffered(
+                    f"{self.url} does not tell which node classes it has, and {exc.message}", exc.next_step
+                ) from exc
         else:
             raise self._no_classes()
 
@@ -137,8 +143,8 @@ class V2Server(Exchange, ComfyServer):
     def _no_classes(self) -> NotOffered:
         return NotOffered(
             f"{self.url} does not tell which node classes it has.",
-            "Name in servers.toml where they are known, as `inventory`: the address of its ComfyUI, or a file of a "
-            "saved /object_info.",
+            "Name in servers.toml where they are known, as `inventory` of this server: the address or name of its "
+            "ComfyUI, or a file of a saved /object_info.",
         )
 
     async def look(self, prompt_id: str) -> Look:
@@ -354,19 +360,24 @@ class V2Server(Exchange, ComfyServer):
 
 
 def _known_from(base: str, access: Access, timeout: float) -> tuple[Path | None, ComfyClient | None]:
-    """Where the node classes of an API v2 are known: a saved /object_info, or another server. Credentials go along to
-    the same address only."""
-    told = access.inventory
+    """Where the node classes of an API v2 are known: a saved /object_info, or another server. The key of this one goes
+    along to the same address only."""
+    told, there = access.inventory, access.inventory_access or NO_SECRETS
     if told is None or told.rstrip("/") == base:
         return None, CloudServer(base, timeout=timeout, access=access)
     if "://" in told:
-        return None, ComfyClient(told.rstrip("/"), timeout=timeout)
+        kind = CloudServer if there.kind == "cloud" else ComfyClient
+        return None, kind(told.rstrip("/"), timeout=timeout, access=there)
     return Path(told), None
 
 
 async def _entries_in(path: Path) -> AsyncIterator[list[Entry]]:
     """The entries of a saved /object_info. Raises FileProblem for one that cannot be read."""
     splitter = ObjectInfoSplitter()
+    if not path.is_file():  # a pipe would be waited for
+        raise FileProblem(
+            f"{path} is no file, and no server of that name is configured.", "Correct inventory in servers.toml."
+        )
     try:
         async with await anyio.open_file(path, "rb") as file:
             while piece := await file.read(SPLIT_AT_ONCE):

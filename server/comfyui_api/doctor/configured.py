@@ -17,6 +17,7 @@ from comfyui_api.fetch_models import installation_of
 from comfyui_api.repair import did_you_mean
 from comfyui_api.servers import usable_url
 from comfyui_api.settings import Settings
+from comfyui_api.storage import STATE_LIMIT, content_of, text_of
 from comfyui_api.workspace import Workspace, config_file, read_settings
 
 PREFIX = "COMFYUI_API_"
@@ -82,7 +83,7 @@ def check_folders(workspace: Workspace) -> Iterator[Check]:
 def _keys(path: Path) -> dict[str, Any] | None:
     """What stands in the settings file; None where there is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(text_of(path))
     except (OSError, ValueError):
         return None
 
@@ -113,7 +114,7 @@ def _takes(folder: Path) -> bool:
 def _damage(path: Path) -> str | None:
     """What is wrong with a file of ours that should be a JSON object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(content_of(path, STATE_LIMIT))
     except FileNotFoundError:
         return None
     except OSError as exc:

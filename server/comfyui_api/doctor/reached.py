@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
@@ -12,8 +13,9 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import anyio
 
 from comfyui_api.doctor.check import Check, State
-from comfyui_api.errors import ComfyError
+from comfyui_api.errors import ComfyError, NotOffered
 from comfyui_api.inventory import read_head
+from comfyui_api.masking import has_secrets
 from comfyui_api.servers import read_servers
 from comfyui_api.transport import is_private
 from comfyui_api.workspace import Connection, Workspace
@@ -22,6 +24,7 @@ PATIENCE = 10.0  # seconds for one server; all are asked side by side
 SLOW = 1.0  # seconds
 # Since then /interrupt takes a prompt_id: before, it stops whatever runs.
 STOPS_ONE = (0, 3, 64)
+KINDS = {"local": "ComfyUI", "cloud": "Comfy Cloud, ComfyUI", "v2": "API v2, ComfyUI"}
 
 
 async def check_servers(workspace: Workspace, environment: Mapping[str, str]) -> list[Check]:
@@ -49,10 +52,19 @@ async def _look(
         found.append(Check(about, "warn", exc.message, exc.next_step or None))
         return
     found.append(await _asked(connection, about, is_default=name is None))
+    if _tells_all_on_the_way(connection):
+        said = f"what is sent to {connection.url}, keys and passwords included, can be read on its way: it is http"
+        found.append(Check(about, "warn", said, "Use its https:// address, or reach it through a tunnel."))
     if (proxy := _proxy(connection.url, environment)) is not None:
         mend = "Where it should be asked directly, add its host to NO_PROXY."
         found.append(Check(about, "ok", f"it is asked through the proxy {proxy} of the environment", mend))
-    found.append(_inventory(connection, f"inventory of '{name}'" if name is not None else "inventory"))
+    found.append(await _inventory(connection, f"inventory of '{name}'" if name is not None else "inventory"))
+
+
+def _tells_all_on_the_way(connection: Connection) -> bool:
+    """Whether secrets go to a server elsewhere without encryption. A private network is the user's own affair."""
+    parts = urlsplit(connection.url)
+    return parts.scheme == "http" and not is_private(parts.hostname or "") and has_secrets(connection.access)
 
 
 async def _asked(connection: Connection, about: str, *, is_default: bool) -> Check:
@@ -69,8 +81,13 @@ async def _asked(connection: Connection, about: str, *, is_default: bool) -> Che
     except ComfyError as exc:
         return Check(about, absent, exc.message, exc.next_step or None)
     took = time.monotonic() - began
-    told = f"{connection.url}: ComfyUI {stats.comfyui_version}, answers in {1000 * took:.0f} ms"
-    if (version := _numbers(stats.comfyui_version)) and version < STOPS_ONE:
+    kind = connection.access.kind
+    version_told = KINDS[kind] + f" {stats.comfyui_version}"
+    if stats.comfyui_version == "unknown" and kind != "local":
+        version_told = KINDS[kind].partition(",")[0]
+    told = f"{connection.url}: {version_told}, answers in {1000 * took:.0f} ms"
+    # The others have a way of their own to stop one run.
+    if kind == "local" and (version := _numbers(stats.comfyui_version)) and version < STOPS_ONE:
         least = ".".join(map(str, STOPS_ONE))
         mend = f"Update ComfyUI: before {least} interrupting one run stops whatever runs."
         return Check(about, "warn", told, mend)
@@ -79,9 +96,11 @@ async def _asked(connection: Connection, about: str, *, is_default: bool) -> Che
     return Check(about, "ok", told)
 
 
-def _inventory(connection: Connection, about: str) -> Check:
+async def _inventory(connection: Connection, about: str) -> Check:
     mend = "comfyui-api status --refresh, while the server runs."
     inventory, trouble = read_head(connection.inventory_path)
+    if inventory is None and connection.access.kind == "v2" and (untold := await _untold(connection)) is not None:
+        return Check(about, "warn", untold.message, untold.next_step)
     if inventory is None:
         found = trouble or "none yet: without it nothing can be checked while the server does not run"
         return Check(about, "warn", found, mend)
@@ -96,6 +115,20 @@ def _inventory(connection: Connection, about: str) -> Check:
     if inventory.is_stale(now):
         return Check(about, "ok", f"{told}; it is asked anew at the next check")
     return Check(about, "ok", told)
+
+
+async def _untold(connection: Connection) -> NotOffered | None:
+    """That an API v2 does not tell its node classes, where it is so: then no refreshing helps."""
+    try:
+        with anyio.move_on_after(PATIENCE):
+            async with aclosing(connection.client.object_info()) as pieces:
+                async for _ in pieces:
+                    return None
+    except NotOffered as exc:
+        return exc
+    except ComfyError:
+        return None  # told by the line of the server itself
+    return None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

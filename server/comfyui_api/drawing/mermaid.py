@@ -15,6 +15,7 @@ from comfyui_api.drawing.names import class_of, title_of
 from comfyui_api.findings import Finding
 from comfyui_api.graph import Prompt, sources, upstream
 from comfyui_api.node_class import NodeClasses
+from comfyui_api.quantities import count
 
 MOST_NODES = 150
 _MOST_LINKS = 450
@@ -93,7 +94,7 @@ def _boxes(prompt: Prompt, node_classes: NodeClasses | None, *, fold: bool) -> d
         box_id: _Box(
             f"{title_of(prompt[inner[0]], node_classes)} ({_shown(inner[0])})"
             if len(inner) == 1
-            else f"Subgraph {_shown(box_id[:-1])}: {len(inner)} nodes",
+            else f"Subgraph {_shown(box_id[:-1])}: {count(len(inner), 'node')}",
             tuple(inner),
         )
         for box_id, inner in members.items()

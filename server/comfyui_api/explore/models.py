@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from itertools import zip_longest
 
 import anyio.to_thread
 
-from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, InvalidArgument, UnknownName
+from comfyui_api.errors import ComfySilent, ComfyUnreachable, FileProblem, InvalidArgument, NotOffered, UnknownName
 from comfyui_api.inventory.head import Models
 from comfyui_api.knowledge import model_tables
 from comfyui_api.known import Known, what_is_known
 from comfyui_api.model_sources import ModelSource, ModelSources, folder_word
 from comfyui_api.node_class import NodeClasses
+from comfyui_api.quantities import count, first_shown
 from comfyui_api.repair import closest
 from comfyui_api.repair.model_inputs import is_model_file, model_folder
 from comfyui_api.repair.names import listed
@@ -71,6 +73,8 @@ async def find_models(
         found = _downloadable(stock, sources, query, folder, limit)
     if stock.remark is not None:
         found.message = f"{stock.remark} {found.message}"
+    if sources.problems:
+        found.message += f" In the lists of what can be downloaded: {sources.problems[0]}"
     return found
 
 
@@ -84,6 +88,12 @@ async def _stock(workspace: Workspace, connection: Connection, *, needed: bool) 
         return _Stock({}, remark=f"What is installed is not known: {exc}")
     inventory = known.inventory
     if inventory is None:
+        if needed and known.untold is not None:
+            raise NotOffered(
+                f"What is installed is not known: {known.untold.message}",
+                f"{known.untold.next_step} What can be downloaded is found without it (installed=false, on the console "
+                "--available).",
+            )
         if needed:
             raise ComfyUnreachable(
                 f"What is installed is not known. {known.trouble or ''}".strip(),
@@ -145,7 +155,7 @@ def _installed(stock: _Stock, sources: ModelSources, query: str, folder: str | N
                 message += f" {len(names)} can be downloaded: find_models(query, installed=false)."
     shown = matches[:limit]
     if total > len(shown) and counts is None:
-        message += f" The first {len(shown)} are shown: give more words, a folder or a higher limit."
+        message += f" {first_shown(len(shown)).capitalize()}: give more words, a folder or a higher limit."
     models = [ModelInfo(file=_value(word, file), folder=word, size=everything[word, file]) for word, file in shown]
     return ModelList(
         models=models,
@@ -184,9 +194,9 @@ def _some_of_each(places: Models) -> list[tuple[str, str]]:
 def _counted(counts: Mapping[str, int], empty: int) -> str:
     if not counts:
         return "No model files are installed. find_models(query, installed=false) finds what can be downloaded."
-    also = f"; {empty} folders are empty" if empty else ""
+    also = f"; {count(empty, 'folder is', 'folders are')} empty" if empty else ""
     return (
-        f"{sum(counts.values())} model files in {len(counts)} folders{also}. Some of each are shown: "
+        f"{count(sum(counts.values()), 'model file')} in {count(len(counts), 'folder')}{also}. Some of each are shown: "
         "search by words or give a folder."
     )
 
@@ -194,7 +204,7 @@ def _counted(counts: Mapping[str, int], empty: int) -> str:
 def _item(word: str, file: str, link: str | None = None) -> Item:
     # The folder's name as well: "lora" finds what lies in loras; and the link's, as not all names tell the family.
     stem = file.rsplit(".", 1)[0] if is_model_file(file) else file
-    return Item(f"{word}\n{file}", (stem,), ((word, 0.5), ((link or "").partition("://")[2], 0.3)))
+    return Item(json.dumps([word, file]), (stem,), ((word, 0.5), ((link or "").partition("://")[2], 0.3)))
 
 
 def _items(sources: Iterable[ModelSource]) -> Iterator[Item]:
@@ -202,7 +212,7 @@ def _items(sources: Iterable[ModelSource]) -> Iterator[Item]:
 
 
 def _unkeyed(key: str) -> tuple[str, str]:
-    word, _, file = key.partition("\n")
+    word, file = json.loads(key)
     return word, file
 
 
@@ -210,7 +220,7 @@ def _message(query: str, ranking: Ranking, total: int, names: Iterable[str]) -> 
     if not ranking.found:
         near = closest(query, names, NAMES_SHOWN)
         return f"No installed model has '{query[:100]}' in its name.{f' Closest: {listed(near)}.' if near else ''}"
-    message = "1 file matches." if total == 1 else f"{total} files match."
+    message = f"{count(total, 'file matches', 'files match')}."
     for word, meant in ranking.read_as.items():
         message += f" '{word}' was read as '{meant}'."
     if ranking.missing:
@@ -288,7 +298,7 @@ def _downloadable(stock: _Stock, sources: ModelSources, query: str, folder: str 
             matches = [distinct[entry] for entry in _some_of_each(_by_folder(distinct))]
     shown = matches[:limit]
     if len(matches) > len(shown):
-        message += f" The first {len(shown)} are shown: give more words, a folder or a higher limit."
+        message += f" {first_shown(len(shown)).capitalize()}: give more words, a folder or a higher limit."
     models = [_offer(source, is_there=(source.folder, source.file) in there) for source in shown]
     if to_get := next((model for model in models if not model.installed and model.url), None):
         command = f"comfyui-api models get {shlex.quote(to_get.file)} --folder {shlex.quote(to_get.folder)}"

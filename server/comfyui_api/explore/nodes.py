@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from comfyui_api.errors import ComfyUnreachable, FileProblem, ServerError, UnknownName
+from comfyui_api.errors import FileProblem, InvalidArgument, ServerError, UnknownName
 from comfyui_api.inventory import ClassStore, Inventory
 from comfyui_api.knowledge import node_packs
 from comfyui_api.known import Known, asked_again, what_is_known
 from comfyui_api.node_card import Card, card_of
 from comfyui_api.node_spec import Spec, spec_of
+from comfyui_api.quantities import count, first_shown
 from comfyui_api.repair.classes import PackKnowledge, fix_for, missing_class
 from comfyui_api.repair.names import ALIKE, SLIP, closest, closest_classes, listed, printable
 from comfyui_api.results import NodeInfo, NodeList, NodeSpec
@@ -60,14 +61,16 @@ async def find_nodes(
     Raises UnknownName for a class that is not there, with those like it and the packs that have it, and
     ComfyUnreachable where neither the server nor an inventory tells anything.
     """
+    if limit < 1:
+        raise InvalidArgument(f"limit is {limit}.", "Give a number of at least 1.")
     connection = workspace.connect(server)
-    if class_type:
+    if class_type is not None and class_type.strip():
         # No class has a name that cannot be printed, and SQLite takes no text that is none.
         return await _described(workspace, connection, printable(class_type, LONGEST_QUERY), query)
     known, found = await _read(
         connection,
         await _known(workspace, connection),
-        lambda store, inventory: _search(store, inventory, query, accepts, gives, max(1, min(limit, MOST))),
+        lambda store, inventory: _search(store, inventory, query, accepts, gives, min(limit, MOST)),
     )
     notes = [*(found.notes or ()), *_trouble(known)]
     return found.model_copy(update={"notes": notes or None, "message": f"{found.message}{_age(known)}"})
@@ -99,9 +102,8 @@ def class_names(workspace: Workspace, typed: str = "", limit: int = 100, server:
 async def _known(workspace: Workspace, connection: Connection) -> Known:
     known = await what_is_known(workspace, connection)
     if known.inventory is None or known.inventory.classes is None:
-        what = "nothing is known of the server" if known.inventory is None else "the inventory has no node classes"
-        raise ComfyUnreachable(
-            f"There are no node classes to search: {what}. {known.trouble or ''}".strip(),
+        raise known.lacking(
+            "There are no node classes to search",
             "Start ComfyUI and call check_status; without it, a saved /object_info does: "
             "comfyui-api inventory refresh --object-info FILE.",
         )
@@ -173,11 +175,12 @@ def _search(
     if words and not has_types and (not shown or ranking.found[0].share < _DOUBTFUL):
         notes += _packs_with(query, words, store, inventory)
     if not shown:
-        return NodeList(nodes=[], notes=notes or None, message=f"None of the {store.count()} node classes fits.")
+        return NodeList(nodes=[], notes=notes or None, message=f"None of the {store.count():,} node classes fits.")
     total = len(ranking.found)
     least = "Over " if words and total >= MOST_COMPARED else ""
-    said = f"{least}{total} of {store.count()} node classes fit"
-    said += f"; the first {len(shown)} are shown" if total > len(shown) else ""
+    fit = "fits" if total == 1 else "fit"
+    said = f"{least}{total} of {count(store.count(), 'node class', 'node classes')} {fit}"
+    said += f"; {first_shown(len(shown))}" if total > len(shown) else ""
     return NodeList(
         nodes=[_info(card, inventory) for card in shown],
         notes=notes or None,
@@ -206,13 +209,14 @@ def _fit(card: Card, accepts: str | None, gives: str | None) -> float:
     return taken * fits_output(card, gives) if gives and taken else taken
 
 
-def _overview(cards: list[Card], count: int) -> NodeList:
+def _overview(cards: list[Card], total: int) -> NodeList:
     """What there is, by the first word of the category: the answer to a call that asks for nothing."""
     categories = Counter(card.category.partition("/")[0] or "none" for card in cards)
     said = ", ".join(f"{name} {number}" for name, number in categories.most_common(CATEGORIES_SHOWN))
     return NodeList(
         nodes=[],
-        message=f"{count} node classes, by category: {said}. Ask by query, accepts, gives or class_type.",
+        message=f"{count(total, 'node class', 'node classes')}, by category: {said}. "
+        "Ask by query, accepts, gives or class_type.",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,19 +23,22 @@ from comfyui_api.errors import (
 )
 from comfyui_api.findings import Finding, Repair, errors_in
 from comfyui_api.graph import Prompt
+from comfyui_api.intents import TASKS, Intent
 from comfyui_api.inventory.head import Models
 from comfyui_api.known import Known, what_is_known, with_classes
 from comfyui_api.main_inputs import MainInput, main_inputs
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.prepare import converted, prepare
 from comfyui_api.projects import DEFAULT_PROJECT, save_workflow
+from comfyui_api.quantities import count, first_shown
 from comfyui_api.repair import closest
 from comfyui_api.repair.model_files import readable_size
 from comfyui_api.repair.model_inputs import is_model_file
-from comfyui_api.repair.names import listed
+from comfyui_api.repair.names import listed, printable
 from comfyui_api.repair.versions import is_older
 from comfyui_api.results import TemplateInfo, TemplateList, WorkflowInput
-from comfyui_api.saved_workflows import ON_SERVER, load_saved, server_workflows, stem_of
+from comfyui_api.saved_workflows import ON_SERVER, is_on_server, load_saved, server_workflows, stem_of
+from comfyui_api.search import Ranking
 from comfyui_api.templates import Needs, Template, find, needs_of, parse_index, parse_list, plain, wanted
 from comfyui_api.verdict import judge
 from comfyui_api.workflow_files import LoadedWorkflow, recognise
@@ -50,7 +52,19 @@ ABOUT_SHOWN = 150
 NAMES_SHOWN = 5
 INPUTS_SHOWN = 24
 FINDINGS_SHOWN = 5
+_FILES = {"image": "a picture", "video": "a video", "file": "a file"}
 INPUT_FILES = ("image", "mask", "video", "audio", "3d", "file")
+# Sections of references/workflows.md that take a file, by Intent.called: for servers whose templates do not.
+PATTERNS = {
+    "image edit": "editing-by-words",
+    "image to 3D": "image-to-3d",
+    "image to video": "image-to-video",
+    "image upscale": "an-upscale-model",
+    "inpainting": "inpainting",
+    "outpainting": "outpainting",
+    "remove background": "masks-and-backgrounds",
+    "video edit": "video-to-video",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class _Shelf:
     known: Known
     told_by: str  # "server", "installation" or "list"
     remark: str | None = None
+    own_unknown: str | None = None  # why the workflows that were saved on the server could not be listed
 
     @property
     def models(self) -> Models:
@@ -116,28 +131,40 @@ async def _shelf(workspace: Workspace, connection: Connection) -> _Shelf:
         known = Known(None, online=False, trouble=str(exc))
     official: list[Template] | None = None
     others: list[Template] = []
+    own_unknown = None
+    why = known.trouble or "The server was not asked."
     if known.online:
+        began = anyio.current_time()
         official = await connection.client.templates()
-        others = [*await connection.client.pack_workflows(), *await _own(connection)]
+        # None at the end of that time is no answer; before it, that there are none.
+        late = anyio.current_time() - began >= EXTRA_SECONDS
+        why = f"The server did not list its own within {EXTRA_SECONDS:g} s." if late else "The server tells none."
+        own, own_unknown = await _own(connection)
+        others = [*await connection.client.pack_workflows(), *own]
     if official is not None:
-        return _Shelf([*official, *others], known, "server")
-    why = "The server tells none." if known.online else known.trouble or "The server was not asked."
+        return _Shelf([*official, *others], known, "server", own_unknown=own_unknown)
     index = await anyio.to_thread.run_sync(_installed_file, workspace, "index")
     if isinstance(index, list):
         remark = f"These are the templates of the installation on this machine. {why}"
-        return _Shelf([*parse_index(index), *others], known, "installation", remark)
+        return _Shelf([*parse_index(index), *others], known, "installation", remark, own_unknown)
     templates = await anyio.to_thread.run_sync(_listed)
-    return _Shelf([*templates, *others], known, "list", f"These are the official templates by our list. {why}")
+    remark = f"These are the official templates by our list. {why}"
+    return _Shelf([*templates, *others], known, "list", remark, own_unknown)
 
 
-async def _own(connection: Connection) -> list[Template]:
-    """The workflows that were saved on the server; none where it does not tell them, or not soon."""
-    stems: list[str] = []
-    with anyio.move_on_after(EXTRA_SECONDS), suppress(ServerError):
-        stems = [stem_of(file.name) for file in await server_workflows(connection)]
-    return [
+async def _own(connection: Connection) -> tuple[list[Template], str | None]:
+    """(the workflows that were saved on the server, why they are not known: it does not tell them, or not soon)."""
+    try:
+        with anyio.fail_after(EXTRA_SECONDS):
+            stems = [stem_of(file.name) for file in await server_workflows(connection)]
+    except TimeoutError:
+        return [], f"It did not answer within {EXTRA_SECONDS:g} s."
+    except ServerError as exc:
+        return [], str(exc)
+    own = [
         Template(f"{ON_SERVER}{stem}", stem.rpartition("/")[2], "Saved on the server", is_own=True) for stem in stems
     ]
+    return own, None
 
 
 def _listed() -> list[Template]:
@@ -166,12 +193,12 @@ async def _search(connection: Connection, shelf: _Shelf, query: str, limit: int)
         ranking = await anyio.to_thread.run_sync(find, query, filled, shelf.version)
         scores = {each.key: each.score for each in ranking.found}
         hits = [replace(hit, score=scores.get(hit.template.name, 0.0)) for hit in hits]
-    # Of those that fit alike, what runs here comes first.
-    hits.sort(key=lambda hit: (-round(hit.score * 10), not hit.runs_here, hit.partner))
+    # Of those that fit alike, what runs here comes first; what costs credits comes last.
+    hits.sort(key=lambda hit: (-round(hit.score * 10), hit.partner, not hit.runs_here))
     shown = [*hits, *rest][:limit]
     return TemplateList(
         templates=[_info(hit, shelf) for hit in shown],
-        message=_message(query, len(found), len(shown), ranking.read_as, ranking.missing, shelf),
+        message=_message(query, len(found), shown, ranking, shelf),
     )
 
 
@@ -184,20 +211,39 @@ def _told_by_workflows(hits: list[_Hit]) -> dict[str, Template]:
     }
 
 
-def _message(query: str, total: int, shown: int, read_as: Mapping[str, str], missing: list[str], shelf: _Shelf) -> str:
+def _message(query: str, total: int, shown: list[_Hit], ranking: Ranking, shelf: _Shelf) -> str:
+    intent = wanted(query, shelf.templates)
     if not total:
         near = closest(query, [template.title for template in shelf.templates], NAMES_SHOWN)
-        return f"No template fits '{query[:100]}'.{f' Titles like it: {listed(near)}.' if near else ''}"
-    words = f"{total} of {len(shelf.templates)} templates fit" if query.strip() else f"{total} templates"
-    message = f"{words}{f', the first {shown} are shown' if total > shown else ''}."
-    if (intent := wanted(query, shelf.templates)) is not None:
+        like = f" Titles like it: {listed(near)}." if near else ""
+        return (
+            f"No template fits '{printable(query)}'.{like}{_pattern(intent, shown)} Say in English what is to be made, "
+            f"and of what; without words find_templates lists all {len(shelf.templates)}."
+        )
+    among = count(len(shelf.templates), "template")
+    words = f"{total} of {among} {'fits' if total == 1 else 'fit'}" if query.strip() else among
+    message = f"{words}{f', {first_shown(len(shown))}' if total > len(shown) else ''}."
+    if intent is not None:
         message += f" Read as a request for {intent.called}; what it is to show is for the prompt."
-    for word, meant in read_as.items():
+    for word, meant in ranking.read_as.items():
         message += f" '{word}' was read as '{meant}'."
-    if missing:
-        message += f" None has {listed(missing)}."
-    message += " find_templates(name=…) saves one and lists its inputs."
+    if ranking.missing:
+        message += f" None has {listed(ranking.missing)}."
+    message += f"{_pattern(intent, shown)} find_templates(name=…) saves one and lists its inputs."
     return f"{message} {shelf.remark}" if shelf.remark else message
+
+
+def _pattern(intent: Intent | None, shown: list[_Hit]) -> str:
+    """Where a workflow stands that takes the user's file, when none of these does without costing credits."""
+    if intent is None or intent.called not in PATTERNS:
+        return ""
+    medium = TASKS[intent.tasks[0]].takes
+    if any(medium in hit.takes and not hit.partner for hit in shown):
+        return ""
+    return (
+        f" No free one takes {_FILES[medium or 'file']}; a workflow that does, to write yourself: "
+        f"comfyui://references/workflows.md/{PATTERNS[intent.called]}."
+    )
 
 
 async def _judged(connection: Connection, shelf: _Shelf, hits: list[_Hit]) -> list[_Hit]:
@@ -280,7 +326,7 @@ def _info(hit: _Hit, shelf: _Shelf) -> TemplateInfo:
         title=template.title,
         about=(f"{about[:ABOUT_SHOWN]}…" if len(about) > ABOUT_SHOWN else about) or None,
         media=media,
-        runs_here=hit.runs_here,
+        runs_here=None if hit.partner and hit.runs_here else hit.runs_here,  # that is a matter of credits
         models=[file for file in hit.files if file not in (missing or ())] or None,
         missing_models=list(missing or ()) or None,
         missing_nodes=list(hit.missing_classes or ()) or None,
@@ -356,17 +402,22 @@ def _named(shelf: _Shelf, name: str) -> Template:
     titled = [template for template in shelf.templates if template.title.casefold() == wanted]
     if len(titled) == 1:
         return titled[0]
+    if is_on_server(given) and shelf.own_unknown is not None:
+        raise ComfySilent(
+            f"Whether '{printable(given)}' is saved on the server cannot be told: {shelf.own_unknown}",
+            "Ask again, or give the path of a file.",
+        )
     near = closest(name, [template.name for template in shelf.templates], NAMES_SHOWN)
     near = near or [found.key for found in find(name, shelf.templates).found[:NAMES_SHOWN]]
     newer = next((each for each in _listed() if each.name.casefold() == wanted), None)
     if newer is not None:
-        needs = f", for ComfyUI {newer.needs} or newer" if newer.needs else ""
+        needs = f" It needs ComfyUI {newer.needs} or newer." if newer.needs else ""
         raise UnknownName(
-            f"The templates here do not have '{newer.name}'. It is an official one of another version{needs}.",
+            f"'{newer.name}' is an official template, but not one of those here.{needs}",
             f"Its workflow: {newer.link}.",
         )
     raise UnknownName(
-        f"No template is called '{name[:100]}'.{f' Did you mean {listed(near)}?' if near else ''}",
+        f"No template is called '{printable(name)}'.{f' Did you mean {listed(near)}?' if near else ''}",
         "find_templates(query) searches them by words.",
     )
 
@@ -418,11 +469,11 @@ def _what_next(workflow: str, hit: _Hit, repair: Repair, inputs: list[MainInput]
     if hit.partner:
         sentences.append("It runs on a partner's service: each run costs credits, so ask the user first.")
     if repair.packs or hit.missing_classes:
-        sentences.append(f"{len(hit.missing_classes or ())} node classes are missing here.")
+        sentences.append(f"Missing here: {count(len(hit.missing_classes or ()), 'node class', 'node classes')}.")
     if to_get := [model for model in repair.models if not model.use]:
         size = sum(model.size or 0 for model in to_get)
         total = f" ({readable_size(size)} or more)" if size else ""
-        sentences.append(f"{len(to_get)} models are missing here{total}.")
+        sentences.append(f"Missing here: {count(len(to_get), 'model')}{total}.")
     if repair.packs or repair.models:
         sentences.append("Propose `repair` to the user.")
     if files:

@@ -14,7 +14,7 @@ from comfyui_api.errors import FileProblem
 from comfyui_api.inventory.classes import ClassFile, ClassStore, node_classes_of
 from comfyui_api.node_class import NodeClasses
 from comfyui_api.packs import InstalledPack
-from comfyui_api.storage import safe_name, set_aside
+from comfyui_api.storage import STATE_LIMIT, content_of, safe_name, set_aside
 
 Mode: TypeAlias = Literal["online", "offline"]
 Models: TypeAlias = dict[str, dict[str, int | None]]
@@ -157,7 +157,7 @@ def _lacking(inventory: Inventory | None) -> str | None:
 
 def _read(path: Path) -> Inventory | None:
     try:
-        return parse_head(path, json.loads(path.read_bytes().decode("utf-8-sig")))
+        return parse_head(path, json.loads(content_of(path, STATE_LIMIT).decode("utf-8-sig")))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfyui_api.findings import Finding
 from comfyui_api.graph import Prompt
 from comfyui_api.node_class import NodeClasses
+from comfyui_api.quantities import count
 from comfyui_api.repair.model_files import readable_size
 from comfyui_api.repair.model_inputs import InstalledModels, is_model_file, model_folder
 from comfyui_api.runs import Device
@@ -37,7 +38,7 @@ def will_it_fit(
     return Finding(
         "warning",
         "memory",
-        f"The {len(sizes)} model file{'s' if len(sizes) > 1 else ''} of this run take {readable_size(total)}, the "
+        f"The {count(len(sizes), 'model file')} of this run take {readable_size(total)}, the "
         f"largest, {largest}, {readable_size(size)}; {free}: {outcome}.",
         fix="If it fails: free_vram, a smaller variant (fp8, gguf), or a smaller size or batch.",
     )

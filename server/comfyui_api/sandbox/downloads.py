@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from comfyui_api.errors import SandboxError
+from comfyui_api.quantities import count
 
 _HEAD_SECONDS = 5.0
 
@@ -28,7 +29,7 @@ class Download:
             size = "size unknown"
         elif self.unknown:
             size = f"{size} and {self.unknown} of unknown size"
-        return f"{self.packages} package{'s' if self.packages != 1 else ''}, {size}"
+        return f"{count(self.packages, 'package')}, {size}"
 
 
 def agree_to(download: Download, torch_index: str, confirm: Callable[[str], bool]) -> None:

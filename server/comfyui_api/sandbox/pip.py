@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from comfyui_api.errors import SandboxError
+from comfyui_api.quantities import count
 from comfyui_api.sandbox import processes
 from comfyui_api.sandbox.folders import Say
 
@@ -88,8 +89,7 @@ class PipOutput:
         elif found := re.match(r"Collecting (\S+)", text):
             self._now(f"looking up {found[1]}")
         elif text.startswith("Installing collected packages: "):
-            count = text.count(",") + 1
-            self._now(f"installing {count} package{'s' if count != 1 else ''}")
+            self._now(f"installing {count(text.count(',') + 1, 'package')}")
         elif text.startswith("ERROR: "):
             self.errors.append(text.removeprefix("ERROR: "))
             if found := re.search(r"(?:requirement|distribution found for) ([A-Za-z0-9._-]+==\S+)", text):

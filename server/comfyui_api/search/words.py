@@ -17,6 +17,8 @@ JOINED = 3  # parts that are also one word: "Control" "Net" is "controlnet"
 _CHUNK = re.compile(r"[^\W_]+")
 _CAPITALS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PARTS = re.compile(_CAPITALS.pattern + r"|(?<=\D)(?=\d)|(?<=\d)(?=\D)")
+# Who turns a video into frames rotates nothing.
+_TURNED_INTO = re.compile(r"\bturn(?:s|ing|ed)?\b(?=.*\binto\b)", re.IGNORECASE | re.DOTALL)
 _ENDING = re.compile(r"(?<=...)(?:ing|ion|er|or|ed|e)$")
 
 # Words of a question that say nothing of what is looked for.
@@ -172,7 +174,7 @@ def typed(word: str) -> str:
 
 def asked(query: str) -> list[str]:
     """The words of a query that count, each once and as they were written; all of them where none counts."""
-    words = list(dict.fromkeys(_asked(query[:LONGEST_QUERY])))
+    words = list(dict.fromkeys(_asked(_TURNED_INTO.sub("", query[:LONGEST_QUERY]))))
     return ([word for word in words if word.casefold() not in FILLERS] or words)[:MOST_WORDS]
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from comfyui_api.documents import document, reference, sections
-from comfyui_api.errors import ComfyUnreachable, UnknownName
+from comfyui_api.errors import UnknownName
 from comfyui_api.inventory import Inventory
 from comfyui_api.known import what_is_known
 from comfyui_api.repair import did_you_mean
+from comfyui_api.repair.names import printable
 from comfyui_api.results import as_json
 from comfyui_api.workspace import Workspace
 
@@ -91,6 +92,12 @@ def resource(uri: str) -> Resource:
     place, _, section = name.partition("/")
     if kind == "references" and place in BY_SECTION and section:
         return _section(place, unquote(section))
+    place, mark, section = name.partition("#")
+    if kind == "references" and place in BY_SECTION and mark:
+        raise UnknownName(
+            f"There is no resource '{printable(uri, 200)}'.",
+            f"One section is {SCHEME}references/{place}/{quote(section, safe='') or '{section}'}.",
+        )
     addresses = [*known, *(template.uri for template in TEMPLATES)]
     raise UnknownName(
         f"There is no resource '{uri[:200]}'.{did_you_mean(uri, addresses)}", f"There are: {', '.join(addresses)}."
@@ -130,9 +137,8 @@ def _node_class(class_type: str) -> Resource:
 async def _inventory(workspace: Workspace) -> dict[str, Any]:
     known = await what_is_known(workspace, workspace.connect())
     if known.inventory is None:
-        raise ComfyUnreachable(
-            f"Nothing is known to be installed: {known.trouble or 'there is no inventory'}",
-            "Start ComfyUI, or run `comfyui-api inventory refresh` over an installation.",
+        raise known.lacking(
+            "There is no inventory", "Start ComfyUI, or run `comfyui-api inventory refresh` over an installation."
         )
     return inventory_summary(known.inventory)
 

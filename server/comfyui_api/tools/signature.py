@@ -117,12 +117,20 @@ class Tool:
 
 
 def _expected(schema: dict[str, Any]) -> str:
-    kinds = [part.get("type", "value") for part in schema.get("anyOf", [schema])]
-    words = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
-    text = " or ".join(words.get(kind, f"an {kind}") for kind in kinds)
+    text = " or ".join(map(_kind, schema.get("anyOf", [schema])))
     if "minimum" in schema:
         text += f" of at least {schema['minimum']:g}"
     return f"{text} ({schema['description']})" if "description" in schema else text
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " or ".join(map(json.dumps, schema["enum"]))
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    words = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    kind = schema.get("type", "value")
+    return words.get(kind, f"an {kind}")
 
 
 def _slim(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from comfyui_api.graph import Prompt, links_of
 from comfyui_api.node_class import InputSpec, NodeClass, NodeClasses, types_match
+from comfyui_api.quantities import count
 from comfyui_api.validate.faults import Fault, short, shown
 from comfyui_api.validate.own_checks import fits
 
@@ -39,7 +40,7 @@ def check_link(
         return Fault(
             "exception_during_validation",
             f"'{spec.name}' is linked to output {shown(slot)} of node {source_id} ({source.class_type}), "
-            f"which has {len(source.outputs)} outputs, counted from 0.",
+            f"which has {count(len(source.outputs), 'output')}, counted from 0.",
         )
     received = source.outputs[slot]
     if not types_match(received, spec) and not fits(taker, spec, source, slot, received):
