@@ -21,6 +21,8 @@ from tests.support import address, agent, answering, environment_for, http_reply
 pytestmark = pytest.mark.anyio
 
 LIMIT = 0.4  # the time limit of the tests, in place of 30 s
+# A header that never ends is no answer; a body that hardly comes is one that is given up.
+GIVEN_UP = "so slowly that it was given up|gave no answer"
 LONGEST = 2 * LIMIT + 10.0  # the first try and the second, and then some for a slow machine
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 
@@ -49,7 +51,7 @@ async def test_a_dripping_answer_is_given_up_in_words(
 ) -> None:
     async with answering(drip) as url:
         server: Any = kind(url, timeout=LIMIT)  # type: ignore[call-arg]  # each dialect takes these
-        with anyio.fail_after(LONGEST), pytest.raises(ComfySilent, match="so slowly that it was given up"):
+        with anyio.fail_after(LONGEST), pytest.raises(ComfySilent, match=GIVEN_UP):
             await server.queue()
         await server.close()
 
@@ -123,7 +125,7 @@ async def test_time_that_a_reader_takes_itself_does_not_count() -> None:
 async def test_a_file_that_drips_is_given_up(drip: Callable[[SocketStream], Awaitable[None]]) -> None:
     async with answering(drip) as url:
         client = ComfyClient(url, timeout=LIMIT)
-        with anyio.fail_after(LONGEST), pytest.raises((ComfySilent, FileProblem), match="so slowly"):
+        with anyio.fail_after(LONGEST), pytest.raises((ComfySilent, FileProblem), match=GIVEN_UP):
             async with client.view("a.png", "", "output") as stream:
                 async for _ in stream.aiter_bytes(2**16):
                     pass

@@ -64,7 +64,7 @@ class MaskedClient(httpx2.AsyncClient):
     """A client whose responses and errors hold none of the secrets that it sends. What comes over a WebSocket is
     masked by whoever reads it.
 
-    Reading from it raises TooSlow where a reply does not begin or does not go on in earnest.
+    Reading from it raises ReadTimeout where a reply does not begin, TooSlow where it does not go on in earnest.
     """
 
     def __init__(self, mask: Mask, **settings: Any) -> None:
@@ -105,7 +105,7 @@ class MaskedClient(httpx2.AsyncClient):
             assert isinstance(request.stream, httpx2.AsyncByteStream), "an asynchronous client sends no other"
             request.stream = _Sent(request.stream, waiting, seconds)
             return await super().send(request, stream=True, **more)
-        raise TooSlow(f"no whole header within {seconds:g} s", request=request)
+        raise httpx2.ReadTimeout(f"no whole header within {seconds:g} s", request=request)
 
 
 class _Sent(httpx2.AsyncByteStream):

@@ -236,7 +236,7 @@ async def test_offline_and_without_an_inventory_a_ui_workflow_is_saved_as_it_is(
         assert "neither validated nor converted" in saved["message"]
         assert json.loads(Path(saved["saved_path"]).read_text(encoding="utf-8")) == WORKFLOW
         refused = await user.fail("queue_workflow", workflow=WORKFLOW, inputs={"1:5.width": 80})
-        assert "inputs cannot be put into a UI workflow" in refused
+        assert "Inputs cannot be put into a UI workflow: nothing is known of the server" in refused
 
 
 async def test_an_override_that_the_graph_has_no_place_for_is_told(comfyui: str, home: Path) -> None:
