@@ -198,7 +198,7 @@ async def test_the_account_key_goes_to_the_default_server_and_to_comfy_cloud(hom
         assert workspace.connect("cloud").access.api_key == "ACCOUNT"
         assert workspace.connect("other").access.api_key is None
         deployed = workspace.connect("deployed").access
-        assert (deployed.api_key, deployed.partner_key) == ("KEY", "ACCOUNT")
+        assert (deployed.api_key, deployed.partner_key) == ("KEY", "KEY")
 
 
 async def test_a_run_finds_its_server_and_its_credentials_again(home: Path) -> None:

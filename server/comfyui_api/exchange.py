@@ -44,7 +44,9 @@ T = TypeVar("T")
 
 REPLY_LIMIT = 64 * 2**20
 RETRY_SECONDS = 10.0
-BUSY_SECONDS = 20.0  # how long a read waits in all for a server that says it is asked too often
+# How long a read waits in all for a server that says it is asked too often: less than a look at a run may take
+# (follow.LOOK_SECONDS), so that the server's words are told.
+BUSY_SECONDS = 8.0
 FIRST_BUSY_PAUSE = 1.0
 NO_FILE = (400, 403, 404)  # what is answered for a file that is not there or not to be had
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -85,6 +87,9 @@ class Exchange:
 
     stores_elsewhere: ClassVar[bool] = False
     """Whether the server sends requests for files on to a storage of its own."""
+    called: ClassVar[str] = "ComfyUI"
+    if_absent: ClassVar[str] = "Start ComfyUI there, or give the right address in COMFYUI_URL or as `server`."
+    """What to do where nobody listens at the address."""
 
     def __init__(self, url: str, *, timeout: float, access: Access = NO_SECRETS, below: str = "") -> None:
         """`below`: the path under which all of its routes are, e.g. /api."""
@@ -172,15 +177,16 @@ class Exchange:
         return address
 
     async def _read(self, path: str, *, limit: int = REPLY_LIMIT) -> Any:
-        deadline = time.monotonic() + BUSY_SECONDS
+        deadline, least = time.monotonic() + BUSY_SECONDS, FIRST_BUSY_PAUSE
         while True:
             try:
                 return await self._call("GET", path, limit=limit)
             except ComfyBusy as exc:
-                pause = FIRST_BUSY_PAUSE if exc.retry_after is None else exc.retry_after
+                pause = max(least, exc.retry_after or 0.0)
                 if time.monotonic() + pause > deadline:
                     raise
                 await anyio.sleep(pause)
+                least *= 2
             except ComfySilent:
                 # Once more, but not for another whole time limit: whoever called is waiting.
                 with anyio.move_on_after(RETRY_SECONDS):
@@ -210,7 +216,7 @@ class Exchange:
         if self.http.is_closed:
             # At the end of the program, for what goes on in the background.
             raise ComfySilent(f"The connection to {self.url} has been closed.", "Ask again.")
-        return _Translation(self.url, path, self._timeout)
+        return _Translation(self.url, path, self._timeout, self.called, self.if_absent)
 
     def _parse(self, parse: Callable[[Any], T], raw: Any) -> T:
         try:
@@ -229,7 +235,8 @@ class Exchange:
         status = response.status_code
         if status in (200, 201):
             return
-        text = (await _beginning(response, ERROR_TEXT_LIMIT)).decode("utf-8", "replace").strip()
+        # In what is only to be read, shorter secrets are hidden than in data.
+        text = self.http.mask.text((await _beginning(response, ERROR_TEXT_LIMIT)).decode("utf-8", "replace").strip())
         if (meant := self._meaning(status, text, _retry_after(response.headers.get("retry-after")))) is not None:
             raise meant
         if status == 400:
@@ -284,7 +291,7 @@ class Exchange:
             )
 
     def _not_comfyui(self, path: str, content: bytes | bytearray) -> UnexpectedReply:
-        text = content[:PAGE_LOOKED_AT].decode("utf-8", "replace")
+        text = self.http.mask.text(content[:PAGE_LOOKED_AT].decode("utf-8", "replace"))
         kind = "a web page" if "<html" in text.lower() else "no JSON"
         return UnexpectedReply(
             f"The server at {self.url} answered {path} with {kind}: {excerpt(text)}.", entrance.web_page(text)
@@ -294,8 +301,9 @@ class Exchange:
 class _Translation:
     """Turns the HTTP library's errors into ours, in the one place where they can arise."""
 
-    def __init__(self, url: str, path: str, timeout: float) -> None:
+    def __init__(self, url: str, path: str, timeout: float, called: str, if_absent: str) -> None:
         self._url, self._path, self._timeout = url, path, timeout
+        self._called, self._if_absent = called, if_absent
 
     def __enter__(self) -> None:
         return None
@@ -326,8 +334,7 @@ class _Translation:
                 reason, step = entrance.certificate(refused)
                 raise ComfyUnreachable(f"ComfyUI at {self._url} cannot be trusted: {reason}.", step) from exc
             raise ComfyUnreachable(
-                f"No ComfyUI answers at {self._url}: {_reason(exc)}.",
-                "Start ComfyUI there, or give the right address in COMFYUI_URL or as `server`.",
+                f"No {self._called} answers at {self._url}: {_reason(exc)}.", self._if_absent
             ) from exc
 
 

@@ -9,17 +9,29 @@ from typing import Any
 
 import anyio
 
-from comfyui_api.errors import ComfyError, ComfyUnreachable, InvalidArgument, WorkflowUnreadable
+from comfyui_api.errors import (
+    AccessDenied,
+    ComfyError,
+    ComfySilent,
+    ComfyUnreachable,
+    InvalidArgument,
+    NotOffered,
+    ServerError,
+    WorkflowUnreadable,
+)
 from comfyui_api.findings import errors_in
+from comfyui_api.known import Known, known_before
 from comfyui_api.others import OTHERS_SECONDS, shortened
 from comfyui_api.results import ServerVerdict, Validation
+from comfyui_api.servers import usable_url
 from comfyui_api.verdict import Verdict, examine
 from comfyui_api.verdict import validate_workflow as validate_on_one
+from comfyui_api.workflow_files import is_on_server
 from comfyui_api.workspace import Workspace
 
 EVERY = "all"
 SERVERS_LIMIT = 50
-ASKED_AT_ONCE = 4
+EXAMINED_AT_ONCE = 16  # of those that answer: each may have 100 MB of node classes to tell
 SERVER_SECONDS = 60.0  # for one of several, which may have to tell all its node classes first
 NAMES_SHOWN = 20
 
@@ -45,15 +57,14 @@ async def validate_workflow(
     names = _named(workspace, server)
     told: dict[str | None, _Told] = {}
     unreadable: list[ComfyError] = []
-    at_once = anyio.CapacityLimiter(ASKED_AT_ONCE)
+    at_once = anyio.CapacityLimiter(EXAMINED_AT_ONCE)
 
     async def ask(name: str | None) -> None:
-        async with at_once:
-            try:
-                told[name] = await _ask(workspace, workflow, name)
-            except WorkflowUnreadable as exc:  # it is so for every server
-                unreadable.append(exc)
-                tasks.cancel_scope.cancel()
+        try:
+            told[name] = await _ask(workspace, workflow, name, at_once)
+        except WorkflowUnreadable as exc:  # it is so for every server
+            unreadable.append(exc)
+            tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
         for name in names:
@@ -93,32 +104,58 @@ def _named(workspace: Workspace, server: str | list[str]) -> list[str | None]:
     return [*names]
 
 
-async def _ask(workspace: Workspace, workflow: str | dict[str, Any], name: str | None) -> _Told:
-    called = name or workspace.servers.default.name or workspace.servers.default.url
-    row = ServerVerdict(called, online=False, reason=f"It gave no answer within {SERVER_SECONDS:g} s.")
-    with anyio.move_on_after(SERVER_SECONDS):
-        try:
-            row = await _reached(workspace, name, row)
-            validation, verdict = await examine(workspace, workflow, name)
-        except WorkflowUnreadable:
-            raise
-        except ComfyError as exc:
-            return _Told(replace(row, reason=shortened(str(exc))))
-        return _Told(_judged(row, validation, verdict), validation)
-    return _Told(row)
+async def _ask(
+    workspace: Workspace, workflow: str | dict[str, Any], name: str | None, at_once: anyio.CapacityLimiter
+) -> _Told:
+    """The verdict of one server. All are looked for side by side: one that is away keeps no other waiting."""
+    row = ServerVerdict(_called(workspace, name), online=False)
+    try:
+        row, known = await _reached(workspace, name, row)
+        if known is not None and isinstance(workflow, str) and is_on_server(workflow):
+            return _Told(replace(row, reason=shortened(known.trouble or "")))  # it is there, so nothing can be told
+        async with at_once:
+            with anyio.move_on_after(SERVER_SECONDS):
+                validation, verdict = await examine(workspace, workflow, name, given=known)
+                return _Told(_judged(row, validation, verdict), validation)
+    except WorkflowUnreadable:
+        raise
+    except ComfyError as exc:
+        return _Told(replace(row, reason=shortened(str(exc))))
+    return _Told(replace(row, online=False, reason=f"It gave no answer within {SERVER_SECONDS:g} s."))
 
 
-async def _reached(workspace: Workspace, name: str | None, row: ServerVerdict) -> ServerVerdict:
-    """Whether the server is there now, which a fresh inventory does not tell, and how busy it is."""
-    client, reason = workspace.connect(name).client, "it gives no answer."
+def _called(workspace: Workspace, name: str | None) -> str:
+    """How a server is named in its row: without the password or token that its address may hold."""
+    if name is None:
+        return workspace.servers.default.name or workspace.servers.default.url
+    if "://" in name and (url := usable_url(name)) is not None:
+        return url
+    return "an address of this form" if set(name) & set("@?#") else name[:200]
+
+
+async def _reached(workspace: Workspace, name: str | None, row: ServerVerdict) -> tuple[ServerVerdict, Known | None]:
+    """Whether the server is there now, which a fresh inventory does not tell, and how busy it is; of one that does not
+    answer also what was last known, so that it is not waited for once more."""
+    connection = workspace.connect(name)
+    missing: ServerError = ComfySilent(f"It gave no answer within {OTHERS_SECONDS:g} s.")
     with anyio.move_on_after(OTHERS_SECONDS):
         try:
-            await client.system_stats()
-            row = replace(row, online=True, reason=None)
-            return replace(row, waiting=await client.queue_remaining())
-        except ComfyError as exc:
-            reason = str(exc)
-    return row if row.online else replace(row, reason=shortened(f"By what was last known of it: {reason}"))
+            await connection.client.system_stats()
+            row = replace(row, online=True)
+            # Comfy Cloud tells its system to everybody, and its queue by the right key only.
+            return replace(row, waiting=await connection.client.queue_remaining()), None
+        except NotOffered:
+            return row, None
+        except (ComfyUnreachable, ComfySilent) as exc:
+            missing = exc
+        except AccessDenied as exc:
+            return replace(row, online=False, reason=shortened(str(exc))), None
+        except ServerError as exc:
+            return row if row.online else replace(row, reason=shortened(str(exc))), None
+    if row.online:
+        return row, None
+    row = replace(row, reason=shortened(f"By what was last known of it: {missing}"))
+    return row, known_before(workspace, connection, missing)
 
 
 def _judged(row: ServerVerdict, validation: Validation, verdict: Verdict) -> ServerVerdict:

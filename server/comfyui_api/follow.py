@@ -14,7 +14,7 @@ import anyio
 
 from comfyui_api.comfy_server import Look
 from comfyui_api.documents import reference
-from comfyui_api.errors import ComfySilent, ComfyUnreachable, ServerError
+from comfyui_api.errors import ComfyBusy, ComfySilent, ComfyUnreachable, ServerError
 from comfyui_api.gone import GoneReason, meant, why_gone
 from comfyui_api.once import found_again, take_out_double
 from comfyui_api.quantities import count
@@ -113,7 +113,9 @@ async def in_time(connection: Connection, seconds: float, ask: Callable[[], Awai
 
     Raises the ServerErrors that asking again will not mend: no access, or no ComfyUI at that address.
     """
-    trouble: ServerError = ComfySilent(f"ComfyUI at {connection.url} gave no answer within {seconds:.0f} s.")
+    trouble: ServerError = ComfySilent(
+        f"The server at {connection.url} gave no answer within {seconds:.0f} s.", "Wait a little and ask again."
+    )
     with anyio.move_on_after(seconds):
         try:
             return await ask()
@@ -156,7 +158,8 @@ def _progress_words(seen: Look, progress: Progress | None, prompt: Mapping[str, 
     if seen.state == "queued":
         return 0.0, f"queued, {seen.position} waiting before it" if seen.position else "queued, next"
     if seen.state == "unreachable":
-        return 0.0, "the server does not answer; asking again"
+        is_busy = isinstance(seen.trouble, ComfyBusy)
+        return 0.0, f"the server {'is too busy to tell' if is_busy else 'does not answer'}; asking again"
     if progress is None:
         return 0.0, "running"
     name = progress.class_type or _class_type(prompt, progress.node_id) or "node"
@@ -212,7 +215,7 @@ def _status(
         )
     elif seen.trouble is not None:
         status.error = RunFailure(seen.trouble.message, seen.trouble.next_step)
-    status.message = _message(workspace, prompt_id, seen, status)
+    status.message = _message(workspace, connection, prompt_id, seen, status)
     return status
 
 
@@ -286,7 +289,7 @@ _NO_OUTPUTS = {
 }
 
 
-def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus) -> str:
+def _message(workspace: Workspace, connection: Connection, prompt_id: str, seen: Look, status: RunStatus) -> str:
     job = workspace.jobs.find(prompt_id)
     twice = " It had arrived twice; the second was taken out of the queue." if job is not None and job.doubled else ""
     match seen.state:
@@ -308,6 +311,15 @@ def _message(workspace: Workspace, prompt_id: str, seen: Look, status: RunStatus
         case "interrupted":
             return "The run was interrupted." if seen.entry is not None else "It was taken out before it began."
         case "unreachable":
+            if isinstance(seen.trouble, ComfyBusy):
+                after = seen.trouble.retry_after
+                when = f"in {after:.0f} s" if after else "in a little while"
+                return f"The server is too busy to tell; the run is not touched by that. Call poll_result again {when}."
+            if isinstance(seen.trouble, ComfyUnreachable) and connection.access.kind != "local":
+                return (
+                    "Nobody answers at the server's address. The run may go on there: call poll_result again when the "
+                    "server can be reached."
+                )
             if isinstance(seen.trouble, ComfyUnreachable):
                 return (
                     "Nobody answers at the server's address. If only the way to it is broken, the run goes on: call "

@@ -91,6 +91,15 @@ async def what_is_known(workspace: Workspace, connection: Connection) -> Known:
         return Known(classes, inventory, online=False, trouble=trouble, unreachable=nobody)
 
 
+def known_before(workspace: Workspace, connection: Connection, missing: ServerError) -> Known:
+    """What the saved inventory tells of a server that was just found to be `missing`: it is not asked again."""
+    inventory, lost = workspace.known_inventory(connection)
+    classes = inventory.node_classes() if inventory is not None else None
+    trouble = f"{missing} {lost}" if lost and classes is None else str(missing)
+    nobody = isinstance(missing, ComfyUnreachable)
+    return Known(classes, inventory, online=False, trouble=trouble, unreachable=nobody)
+
+
 def _holds(inventory: Inventory) -> bool:
     """Whether the server need not be asked: what was read from files is only for when it is not there."""
     return inventory.mode == "online" and not inventory.is_stale(datetime.now(UTC))

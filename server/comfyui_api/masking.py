@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from comfyui_api.settings import Access
 # that very name. What is sent of a short password, with the user's name and in base64, is longer.
 SHORTEST_IN_TEXTS = 8
 SHORTEST_IN_DATA = 12
+# An address that lets whoever has it in, such as a storage's for a single file.
+_SIGNED = re.compile(r"\?[^\s\"'<>]*(?:sign|sig=|token|credential|policy)[^\s\"'<>]*", re.IGNORECASE)
 PUBLIC_HEADERS = frozenset({"comfy-user"})
 
 
@@ -70,7 +73,7 @@ class _Hidden(logging.Filter):
         self._plain = logging.Formatter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self._mask.text(record.getMessage()), None
+        record.msg, record.args = _SIGNED.sub("?…", self._mask.text(record.getMessage())), None
         if record.exc_info:
             record.exc_text = self._mask.text(record.exc_text or self._plain.formatException(record.exc_info))
         return True

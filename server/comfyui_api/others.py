@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import anyio
 
-from comfyui_api.errors import ComfyError
+from comfyui_api.errors import AccessDenied, ComfyError, NotOffered
 from comfyui_api.results import OtherServer, QueueCounts
 from comfyui_api.runs import Device
 from comfyui_api.servers import usable_url
@@ -45,10 +45,13 @@ async def _ask(workspace: Workspace, entry: ServerEntry) -> OtherServer:
             told = replace(told, online=True, comfyui_version=stats.comfyui_version, devices=devices or None)
             queue = await client.queue()
             return replace(told, queue=QueueCounts(len(queue.running), len(queue.pending)))
+        except NotOffered:
+            return told
+        except AccessDenied as exc:
+            # What it tells everybody says nothing of whether we may use it.
+            return replace(told, online=False, reason=shortened(str(exc)))
         except ComfyError as exc:
             reason = str(exc)
-    if told.online:
-        return told
     return replace(told, reason=shortened(reason))
 
 

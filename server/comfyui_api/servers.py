@@ -109,7 +109,7 @@ class Servers:
         """
         entry, default = place.entry, self.default
         is_default = place == default and (entry is None or entry.trusted)
-        kind = entry.kind if entry is not None else "cloud" if place.url == CLOUD_URL else "local"
+        kind = entry.kind if entry is not None else "cloud" if is_cloud(place.url) else "local"
         inventory, inventory_access = self._inventory(place)
         if entry is None or not entry.trusted:
             if entry is not None and entry.opens_doors:
@@ -139,9 +139,8 @@ class Servers:
             kind=kind,
             headers=headers | _public_headers(entry),
             basic=(entry.user, password) if entry.user and password else self._credentials(place.url),
-            api_key=None if kind == "local" else key or (account if is_default or place.url == CLOUD_URL else None),
-            # The key of an API v2 deployment need not be an account's.
-            partner_key=account or key if kind == "v2" else key or account,
+            api_key=None if kind == "local" else key or (account if is_default or is_cloud(place.url) else None),
+            partner_key=key or account,
             ca_file=str(self._in_config(entry.ca_file)) if entry.ca_file else None,
             inventory=inventory,
             inventory_access=inventory_access,
@@ -252,6 +251,12 @@ def read_servers(home: Path, config: Path) -> dict[str, ServerEntry]:
     """The configured servers: the user's own, and those of the working folder that do not take their names."""
     local = home / "servers.toml"
     return {**parse_servers(file_text(local), trusted=False, source=str(local)), **own_servers(config)}
+
+
+def is_cloud(url: str) -> bool:
+    """Whether an address is Comfy Cloud's, however it is written."""
+    parts, cloud = urlsplit(url), urlsplit(CLOUD_URL)
+    return (parts.scheme, parts.hostname, parts.port or 443) == (cloud.scheme, cloud.hostname, 443)
 
 
 def usable_url(url: str) -> str | None:

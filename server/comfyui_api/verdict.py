@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from comfyui_api.dynamic_inputs import DYNAMIC_GROUP
@@ -63,12 +64,17 @@ async def validate_workflow(
 
 
 async def examine(
-    workspace: Workspace, workflow: str | dict[str, Any], server: str | None, object_info: str | None = None
+    workspace: Workspace,
+    workflow: str | dict[str, Any],
+    server: str | None,
+    object_info: str | None = None,
+    given: Known | None = None,
 ) -> tuple[Validation, Verdict]:
-    """The verdict as it is told, and what it rests on. See validate_workflow."""
+    """The verdict as it is told, and what it rests on: by what is `given`, where it is. See validate_workflow."""
     connection = workspace.connect(server)
     loaded = await load_workflow(workspace, connection, workflow)
-    given = told_by_file(workspace.readable(object_info)) if object_info is not None else None
+    if object_info is not None:
+        given = told_by_file(workspace.readable(object_info))
     prepared = await prepare(workspace, connection, loaded, {}, given)
     known = prepared.known or given or await what_is_known(workspace, connection)
     prepared = replace(prepared, known=known)
@@ -194,6 +200,10 @@ def _rests_on(connection: Connection, known: Known) -> str:
         return (
             f"{against} of the inventory of {connection.url}, which was last read from files; classes of {_age(known)}"
         )
+    told = connection.access.inventory
+    if told is not None and told != connection.url:  # an API v2 has no node classes of its own
+        where = told if "://" in told else Path(told).name
+        return f"{against} of {where}, the inventory of {connection.url}, asked {_age(known)}"
     return f"{against} of {connection.url}, asked {_age(known)}"
 
 

@@ -58,6 +58,10 @@ class CloudServer(ComfyClient):
     """A connection to Comfy Cloud. Credentials go to its address only, not to the storage that files come from."""
 
     stores_elsewhere: ClassVar[bool] = True
+    called: ClassVar[str] = "Comfy Cloud"
+    if_absent: ClassVar[str] = (
+        "Check the way to it (network, proxy) and its address in servers.toml or COMFYUI_URL, and ask again."
+    )
     names_runs = True
 
     def __init__(self, url: str, *, timeout: float, access: Access = NO_SECRETS) -> None:

@@ -67,6 +67,10 @@ class V2Server(Exchange, ComfyServer):
     an address, or a file of a saved /object_info; without one, of the same address in Comfy Cloud's older API."""
 
     stores_elsewhere: ClassVar[bool] = True
+    called: ClassVar[str] = "API v2"
+    if_absent: ClassVar[str] = (
+        "Start the deployment or proxy that serves it, or correct its url in servers.toml; then ask again."
+    )
     names_runs = True
     counts_once = True
     keeps_ui_graph = False
@@ -78,7 +82,8 @@ class V2Server(Exchange, ComfyServer):
         if access.api_key is not None:
             headers["Authorization"] = f"Bearer {access.api_key}"
         base = url.removesuffix(PREFIX)
-        super().__init__(url, timeout=timeout, access=replace(access, headers=headers), below=PREFIX)
+        below = "" if url.endswith(PREFIX) else PREFIX
+        super().__init__(url, timeout=timeout, access=replace(access, headers=headers), below=below)
         self.maybe_sent_twice = {}
         self._file, self._classes_from = _known_from(base, access, timeout)
 
@@ -363,7 +368,7 @@ def _known_from(base: str, access: Access, timeout: float) -> tuple[Path | None,
     """Where the node classes of an API v2 are known: a saved /object_info, or another server. The key of this one goes
     along to the same address only."""
     told, there = access.inventory, access.inventory_access or NO_SECRETS
-    if told is None or told.rstrip("/") == base:
+    if told is None or told.rstrip("/").removesuffix(PREFIX) == base:
         return None, CloudServer(base, timeout=timeout, access=access)
     if "://" in told:
         kind = CloudServer if there.kind == "cloud" else ComfyClient

@@ -13,7 +13,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 import anyio
 
 from comfyui_api.doctor.check import Check, State
-from comfyui_api.errors import ComfyError, NotOffered
+from comfyui_api.errors import AccessDenied, ComfyError, NotOffered, ServerError
 from comfyui_api.inventory import read_head
 from comfyui_api.masking import has_secrets
 from comfyui_api.servers import read_servers
@@ -75,12 +75,18 @@ async def _asked(connection: Connection, about: str, *, is_default: bool) -> Che
             await connection.client.system_stats()
             began = time.monotonic()  # the first answer includes connecting
             stats = await connection.client.system_stats()
+            took = time.monotonic() - began
+            try:
+                await connection.client.queue()
+            except AccessDenied:
+                raise  # what it tells everybody does not show that we may use it
+            except ServerError:
+                pass
     except TimeoutError:
         found = f"{connection.url} gave no answer within {PATIENCE:.0f} s."
         return Check(about, absent, found, "Look at ComfyUI's own log, or restart it.")
     except ComfyError as exc:
         return Check(about, absent, exc.message, exc.next_step or None)
-    took = time.monotonic() - began
     kind = connection.access.kind
     version_told = KINDS[kind] + f" {stats.comfyui_version}"
     if stats.comfyui_version == "unknown" and kind != "local":
