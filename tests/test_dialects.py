@@ -826,6 +826,62 @@ async def test_an_address_without_the_api_is_said_at_once(home: Path) -> None:
         assert sum(request == b"POST /api/v2/jobs" for request in standing.requests) == 1
 
 
+@pytest.mark.parametrize("after", ["5", "0"])
+async def test_a_run_of_a_server_that_is_asked_too_often_is_not_told_as_silence(home: Path, after: str) -> None:
+    def script(line: str, body: bytes) -> bytes | None:
+        return json_reply({"message": "slow down please"}, "429 Too Many", f"Retry-After: {after}")
+
+    async with scripted(script) as standing, agent(user_of(home, standing.url, "cloud")) as user:
+        polled = await user.call("poll_result", prompt_id="run-1", wait_seconds=0)
+    assert "too busy" in polled["message"]
+    assert "slow down please" in polled["error"]["message"]
+    when = "in 5 s" if after == "5" else "in a little while"
+    assert when in polled["error"]["remedy"]
+    assert when in polled["message"]
+
+
+@pytest.mark.parametrize(("kind", "words"), [("cloud", "Check the way to it"), ("v2", "the deployment or proxy")])
+async def test_a_server_of_another_kind_that_is_away_is_not_spoken_of_as_a_comfyui(
+    home: Path, kind: str, words: str
+) -> None:
+    async with agent(user_of(home, "http://127.0.0.1:9", kind)) as user:
+        polled = await user.call("poll_result", prompt_id="run-1", wait_seconds=0)
+    assert polled["state"] == "unreachable"
+    assert "in memory" not in polled["message"]
+    assert "may go on there" in polled["message"]
+    assert words in polled["error"]["remedy"]
+    assert "Start ComfyUI" not in polled["error"]["remedy"]
+
+
+async def test_the_address_of_an_api_v2_may_have_its_path(home: Path) -> None:
+    def script(line: str, body: bytes) -> bytes | None:
+        if line == "GET /api/v2/jobs/run-1":
+            return json_reply({"id": "run-1", "status": "running"})
+        return NOT_FOUND
+
+    async with scripted(script) as standing:
+        environment = user_of(home, f"{standing.url}/api/v2", "v2")
+        file = settings_file(home).parent / "servers.toml"
+        file.write_text(f'{file.read_text()}inventory = "{standing.url}/api/v2"\n')
+        async with agent(environment) as user:
+            assert (await user.call("poll_result", prompt_id="run-1", wait_seconds=0))["state"] == "running"
+            assert (await user.call("check_status"))["online"]
+    assert all(b"/api/v2/api" not in request for request in standing.requests)
+
+
+@pytest.mark.parametrize("told_by", ["server", "file"])
+async def test_a_verdict_by_the_inventory_of_an_api_v2_says_of_what(home: Path, told_by: str) -> None:
+    async with scripted(comfyui_behind()) as behind, scripted(lambda line, body: NOT_FOUND) as standing:
+        environment = user_of(home, standing.url, "v2")
+        file = settings_file(home).parent / "servers.toml"
+        (file.parent / "classes.json").write_text(json.dumps({"A": {"input": {}}}))
+        where = behind.url if told_by == "server" else "classes.json"
+        file.write_text(f'{file.read_text()}inventory = "{where}"\n')
+        async with agent(environment) as user:
+            checked = (await user.call("validate_workflow", workflow=image_prompt()))["checked"]
+    assert f"of {where}, the inventory of {standing.url}" in checked[0]
+
+
 STREAMS = {
     "no events at all": b"<html>not a stream</html>",
     "half an event": b'event: progress\ndata: {"value": 0.',

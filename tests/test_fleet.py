@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio.abc import SocketStream
 
-from tests.file_server import Behaviour, file_server
-from tests.support import agent, environment_for, image_prompt, settings_file
+from comfyui_api.others import OTHERS_SECONDS
+from tests.file_server import GRACE, Behaviour, Handler, file_server
+from tests.support import agent, answering, environment_for, image_prompt, settings_file
 from tests.terminal import on_a_terminal
 from tests.test_cli import console
 
 pytestmark = pytest.mark.anyio
 NOBODY = "http://127.0.0.1:9"
+
+
+def configure(home: Path, urls: dict[str, str], more: str = "") -> None:
+    settings_file(home).parent.mkdir(exist_ok=True)
+    entries = "".join(f'[{name}]\nurl = "{url}"\n{more}' for name, url in urls.items())
+    (settings_file(home).parent / "servers.toml").write_text(entries)
+
+
+async def silent(stream: SocketStream) -> None:
+    """Take a request and never answer it."""
+    await anyio.sleep_forever()
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,77 @@ async def test_many_servers_that_are_away_cost_little_time_and_text(home: Path) 
         assert "cannot be validated by any" in await user.fail(
             "validate_workflow", workflow=image_prompt(), server="all"
         )
+
+
+SILENT = 6
+
+
+async def test_silent_servers_are_waited_for_once_and_side_by_side(home: Path) -> None:
+    async with AsyncExitStack() as standing:
+        urls = [await standing.enter_async_context(answering(silent)) for _ in range(SILENT)]
+        lively = standing.enter_context(file_server(comfyui(CLASSES))).url
+        configure(home, {f"s{number}": url for number, url in enumerate(urls)})
+        async with agent(environment_for(home, lively)) as user:
+            with anyio.fail_after(2 * OTHERS_SECONDS + 5):
+                verdict = await user.call("validate_workflow", workflow=image_prompt(), server="all")
+    rows = verdict["servers"]
+    assert (rows[0]["server"], rows[0]["valid"], rows[0]["online"]) == (lively, True, True)
+    assert len(rows) == 1 + SILENT
+    assert all("gave no answer within 4 s" in row["reason"] and not row["online"] for row in rows[1:])
+
+
+async def test_a_server_that_has_fallen_silent_is_judged_by_what_was_known_of_it(home: Path) -> None:
+    with ExitStack() as standing:
+        server = standing.enter_context(file_server(comfyui(CLASSES)))
+        other = standing.enter_context(file_server(comfyui(CLASSES))).url
+        environment = environment_for(home, other)
+        async with agent(environment) as user:
+            await user.call("check_status", server=server.url)
+            over = threading.Event()
+            standing.callback(over.set)  # before the server is closed, which waits for its answers
+
+            def wait(handler: Handler) -> None:
+                over.wait(GRACE)
+
+            server.paths = dict.fromkeys(server.paths, wait)
+            with anyio.fail_after(OTHERS_SECONDS + 5):
+                verdict = await user.call("validate_workflow", workflow=image_prompt(), server=[server.url, other])
+    rows = {row["server"]: row for row in verdict["servers"]}
+    assert (rows[server.url]["valid"], rows[server.url]["online"]) == (True, False)
+    assert "By what was last known of it" in rows[server.url]["reason"]
+    assert (rows[other]["valid"], rows[other]["online"]) == (True, True)
+
+
+async def test_a_cloud_that_tells_its_system_but_refuses_the_key_is_not_online(home: Path) -> None:
+    paths = {f"/api{path}": told for path, told in comfyui(CLASSES).items()}
+    for path in ("/api/prompt", "/api/queue", "/api/jobs"):
+        paths[path] = lambda handler: handler.say(401, b'{"message": "wrong key"}')
+    with file_server(paths) as cloud, file_server(comfyui(CLASSES)) as other:
+        configure(home, {"cloud": cloud.url}, 'kind = "cloud"\nkey = { env = "THERE_KEY" }\n')
+        async with agent(environment_for(home, other.url, THERE_KEY="a-wrong-key-0123456789")) as user:
+            verdict = await user.call("validate_workflow", workflow=image_prompt(), server=["cloud", other.url])
+    rows = {row["server"]: row for row in verdict["servers"]}
+    assert verdict["servers"][0]["server"] == other.url
+    assert not rows["cloud"]["online"]
+    assert "did not accept the key" in rows["cloud"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "http://anna:pass-word-secret@127.0.0.1:28994",
+        "anna:pass-word-secret@127.0.0.1",
+        "http://[anna:pass-word-secret@",
+        "http://127.0.0.1:9?token=pass-word-secret",
+    ],
+)
+async def test_the_password_in_an_address_is_not_repeated(home: Path, secret: str) -> None:
+    with file_server(comfyui(CLASSES)) as server:
+        async with agent(environment_for(home, server.url)) as user:
+            verdict = await user.call("validate_workflow", workflow=image_prompt(), server=[secret, server.url])
+            refused = await user.fail("validate_workflow", workflow=image_prompt(), server=[secret, NOBODY])
+    assert "pass-word-secret" not in json.dumps(verdict)
+    assert "pass-word-secret" not in refused
 
 
 # On the console

@@ -413,7 +413,7 @@ def excerpt(text: str, length: int = 600) -> str:
 
 def busy(url: str, text: str, retry_after: float | None) -> ComfyBusy:
     """What 429 stands for."""
-    when = f"in {retry_after:.0f} s" if retry_after is not None else "in a little while"
+    when = f"in {retry_after:.0f} s" if retry_after else "in a little while"
     return ComfyBusy(
         f"{url} takes no more requests for the moment (429). It says: {excerpt(text)}.",
         f"Try again {when}; if something was to be queued, look first whether it was (list_jobs).",

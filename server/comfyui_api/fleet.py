@@ -23,10 +23,10 @@ from comfyui_api.findings import errors_in
 from comfyui_api.known import Known, known_before
 from comfyui_api.others import OTHERS_SECONDS, shortened
 from comfyui_api.results import ServerVerdict, Validation
+from comfyui_api.saved_workflows import is_on_server
 from comfyui_api.servers import usable_url
 from comfyui_api.verdict import Verdict, examine
 from comfyui_api.verdict import validate_workflow as validate_on_one
-from comfyui_api.workflow_files import is_on_server
 from comfyui_api.workspace import Workspace
 
 EVERY = "all"
