@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -64,7 +65,7 @@ class Watch:
         return answer
 
 
-class RunEvents:
+class RunEvents(ABC):
     """What a server tells of runs while they go on, to whoever watches them."""
 
     def __init__(self) -> None:
@@ -101,16 +102,16 @@ class RunEvents:
         """The latest picture that a run showed, while it is running and not long after."""
         return self._previews.get(prompt_id)
 
-    def expect_news(self, heard: int) -> None:
+    def expect_news(self, heard: int) -> None:  # noqa: B027  # for those who hear everybody's news
         """Something has happened in the queue since `heard`, which the server tells everybody: was it heard?"""
 
     async def connected(self, seconds: float) -> bool:
         """Wait until events can come, at most `seconds`: what is queued after that is seen from its start."""
         return False
 
+    @abstractmethod
     async def run(self) -> None:
         """Receive until cancelled."""
-        raise NotImplementedError
 
     def _note_preview(self, prompt_id: str, preview: LivePreview) -> None:
         self._previews.pop(prompt_id, None)

@@ -100,6 +100,15 @@ def known_before(workspace: Workspace, connection: Connection, missing: ServerEr
     return Known(classes, inventory, online=False, trouble=trouble, unreachable=nobody)
 
 
+def class_names_known(workspace: Workspace, server: str | None = None) -> frozenset[str]:
+    """The names of a server's node classes, by what is known already, without asking; none where nothing is known.
+
+    Raises FileProblem where the inventory is damaged.
+    """
+    inventory, _ = workspace.known_inventory(workspace.connect(server))
+    return inventory.classes.names() if inventory is not None and inventory.classes is not None else frozenset()
+
+
 def _holds(inventory: Inventory) -> bool:
     """Whether the server need not be asked: what was read from files is only for when it is not there."""
     return inventory.mode == "online" and not inventory.is_stale(datetime.now(UTC))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from comfyui_api.cli.workplace import do
 from comfyui_api.errors import ComfyError
+from comfyui_api.known import class_names_known
 from comfyui_api.servers import read_servers
 from comfyui_api.workspace import Workspace
 
@@ -33,12 +34,7 @@ def prompt_ids(incomplete: str) -> list[str]:
 
 def class_types(incomplete: str) -> list[str]:
     """The node classes of the default server's inventory."""
-
-    def names(space: Workspace) -> Iterable[str]:
-        inventory, _ = space.known_inventory(space.connect())
-        return sorted(inventory.classes.names()) if inventory is not None and inventory.classes is not None else ()
-
-    return _known(incomplete, names)
+    return _known(incomplete, lambda space: sorted(class_names_known(space)))
 
 
 def _known(incomplete: str, names: Callable[[Workspace], Iterable[str]]) -> list[str]:

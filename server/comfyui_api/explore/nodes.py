@@ -14,7 +14,7 @@ import anyio.to_thread
 from comfyui_api.errors import FileProblem, InvalidArgument, ServerError, UnknownName
 from comfyui_api.inventory import ClassStore, Inventory
 from comfyui_api.knowledge import node_packs
-from comfyui_api.known import Known, asked_again, what_is_known
+from comfyui_api.known import Known, asked_again, class_names_known, what_is_known
 from comfyui_api.node_card import Card, card_of
 from comfyui_api.node_spec import Spec, spec_of
 from comfyui_api.quantities import count, first_shown
@@ -88,11 +88,8 @@ def class_names(workspace: Workspace, typed: str = "", limit: int = 100, server:
 
     Raises FileProblem where the inventory is damaged.
     """
-    inventory, _ = workspace.known_inventory(workspace.connect(server))
-    if inventory is None or inventory.classes is None:
-        return []
     wanted = typed.casefold()
-    names = [name for name in inventory.classes.names() if wanted in name.casefold()]
+    names = [name for name in class_names_known(workspace, server) if wanted in name.casefold()]
     return sorted(names, key=lambda name: (not name.casefold().startswith(wanted), name.casefold()))[:limit]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from comfyui_api.documents import reference, sections
+from comfyui_api.known import class_names_known
 from comfyui_api.tools.resources import BY_SECTION
 from comfyui_api.workspace import Workspace
 
@@ -23,9 +23,7 @@ class Completions:
 async def complete(workspace: Workspace, argument: str, typed: str) -> Completions:
     """Values for an argument of a prompt or of a resource's address; none where nothing is known of it."""
     if argument == "class_type":
-        known, _ = workspace.known_inventory(workspace.connect())
-        names: Iterable[str] = known.classes.names() if known is not None and known.classes is not None else ()
-        return _fitting(sorted(names), typed)
+        return _fitting(sorted(class_names_known(workspace)), typed)
     if argument == "prompt_id":
         return _fitting(list(reversed(workspace.jobs.all())), typed)
     if argument == "workflow":
